@@ -1,0 +1,188 @@
+"""What may be asked for. A command is a wish in the imperative; it may be refused, and then nothing has happened.
+
+These structs are the schema of the socket's requests: decoding is strict (unknown fields are an error), so that a
+misspelt field is told instead of ignored. `id` is chosen by the sender; for a `Command` it is what makes a repeat
+harmless (G2), for a `Query` it only pairs the answer. A `Signal` is neither stored nor answered.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+ClientId = Annotated[
+    str,
+    Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="made by the sender, unguessable enough never to repeat"),
+]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+MinorUnits = Annotated[int, Meta(ge=0, le=10**15, description="integer minor units of the currency, never a float")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """Whatever a client may put in one frame."""
+
+
+class Command(Frame, frozen=True, kw_only=True):
+    id: ClientId
+
+
+class Query(Frame, frozen=True, kw_only=True):
+    id: ClientId
+
+
+class Signal(Frame, frozen=True, kw_only=True):
+    pass
+
+
+# ---------------------------------------------------------------- parts of a message
+
+
+class TextPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+    text: str
+
+
+Part = TextPart
+
+
+# ---------------------------------------------------------------- said by both sides
+
+
+class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
+    """Say something. A customer may leave out the conversation: their conversation with the shop is meant, and the
+    first message makes it. Staff must name one."""
+
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=10)]
+    conversation: Id | None = None
+
+
+class MarkSeen(Command, frozen=True, kw_only=True, tag="mark_seen"):
+    """Everything up to this position has been on a screen that somebody looked at. Never moves backwards."""
+
+    conversation: Id
+    position: Position
+
+
+class SetTyping(Signal, frozen=True, kw_only=True, tag="set_typing"):
+    """Shown to the other side for at most eight seconds; repeat while it lasts."""
+
+    conversation: Id
+    on: bool
+
+
+# ---------------------------------------------------------------- said by customers
+
+
+class MarkDelivered(Command, frozen=True, kw_only=True, tag="mark_delivered"):
+    """Everything up to this position has reached the customer's browser. Never moves backwards."""
+
+    conversation: Id
+    position: Position
+
+
+class Introduce(Command, frozen=True, kw_only=True, tag="introduce"):
+    """The customer says who they are. A typed address is where replies go; it proves nothing and opens nothing.
+    A field that is left out stays as it was; an empty one clears it."""
+
+    name: str | None = None
+    email: str | None = None
+
+
+class CartLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    id: Annotated[str, Meta(min_length=1, max_length=200, description="the shop's own key of this line or variant")]
+    title: str
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000)]
+    price: MinorUnits
+    url: str | None = None
+    picture: str | None = None
+
+
+class Cart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    currency: Currency
+    subtotal: MinorUnits
+    lines: list[CartLine]
+
+
+class UpdateCart(Command, frozen=True, kw_only=True, tag="update_cart"):
+    """The whole cart as it is now. chatd compares it with the last one and tells the difference, so that sending the
+    same cart twice, or from two tabs, changes nothing."""
+
+    cart: Cart
+
+
+class SetActive(Signal, frozen=True, kw_only=True, tag="set_active"):
+    """Whether the page is in front of the customer's eyes, and which page it is."""
+
+    active: bool
+    url: Annotated[str, Meta(max_length=2_000)] | None = None
+    title: Annotated[str, Meta(max_length=300)] | None = None
+
+
+# ---------------------------------------------------------------- said by staff
+
+
+Conversations = Annotated[list[Id], Meta(min_length=1, max_length=200)]
+
+
+class CloseConversations(Command, frozen=True, kw_only=True, tag="close_conversations"):
+    conversations: Conversations
+
+
+class OpenConversations(Command, frozen=True, kw_only=True, tag="open_conversations"):
+    conversations: Conversations
+
+
+# ---------------------------------------------------------------- asked
+
+
+class LoadHistory(Query, frozen=True, kw_only=True, tag="load_history"):
+    """A page of the thread, oldest first, that ends just before `before` (a number of the asker's own stream)."""
+
+    conversation: Id
+    before: Position | None = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 50
+
+
+class LoadConversation(Query, frozen=True, kw_only=True, tag="load_conversation"):
+    """Staff: the row, the customer, the cart and the newest page of the thread."""
+
+    conversation: Id
+
+
+class ListConversations(Query, frozen=True, kw_only=True, tag="list_conversations"):
+    """Staff: rows, newest first. `before` is the cursor of the page before."""
+
+    state: Literal["open", "closed"] | None = None
+    unread: bool = False
+    before: Annotated[str, Meta(max_length=100)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 50
+
+
+# ---------------------------------------------------------------- by chatd itself; no client can send these
+
+
+class RecordPresence(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer came to the store or left it, after the grace that keeps page changes from flickering."""
+
+    customer: str
+    online: bool
+
+
+class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a mail: see `notify.courier`."""
+
+    mail: str
+    outcome: Literal["queued", "sent", "retrying", "failed", "withdrawn"]
+    reason: str | None = None
+
+
+CUSTOMER_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, MarkDelivered, Introduce, UpdateCart)
+CUSTOMER_QUERIES: tuple[type[Query], ...] = (LoadHistory,)
+CUSTOMER_SIGNALS: tuple[type[Signal], ...] = (SetTyping, SetActive)
+STAFF_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, CloseConversations, OpenConversations)
+STAFF_QUERIES: tuple[type[Query], ...] = (LoadHistory, LoadConversation, ListConversations)
+STAFF_SIGNALS: tuple[type[Signal], ...] = (SetTyping,)
