@@ -1,0 +1,120 @@
+"""From the text of one environment variable to the value of one setting.
+
+`convert` gives the typed value in its normal form or raises `ValueError`, with a reason where there is more to say than
+what was expected; `expected` says that in words. No file, no environment, no other setting is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from chatd.config.settings import SECRET_CHARACTERS_MIN, absolute, kind_of, meta_of, type_of
+
+
+def expected(name: str) -> str:
+    """The end of the sentence "expected …"."""
+    meta = meta_of(name)
+    if meta.extra and "expected" in meta.extra:
+        return str(meta.extra["expected"])
+    plain = kind_of(name)
+    if typing.get_origin(plain) is Literal:
+        return "one of " + ", ".join(typing.get_args(plain))
+    kind = "a whole number" if plain is int else "a number"
+    return f"{kind} from {meta.ge} to {meta.le}"
+
+
+def convert(name: str, given: str) -> Any:
+    """The typed value. Raises `ValueError`, with a reason when there is more to say than what was expected."""
+    kind = kind_of(name)
+    if kind is Path:
+        return Path(given)
+    if kind is str or isinstance(kind, types.GenericAlias):
+        check = _CHECKS.get(name)
+        return check(given) if check else given
+    if typing.get_origin(kind) is Literal:
+        given = given.lower()
+    try:
+        value = msgspec.convert(given, type_of(name), strict=False)
+    except msgspec.ValidationError:
+        raise ValueError from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _address(given: str, schemes: tuple[str, ...]) -> SplitResult:
+    parts = urlsplit(given)
+    if parts.scheme.lower() not in schemes:
+        raise ValueError(f"it starts with {' or '.join(scheme + '://' for scheme in schemes)}")
+    _ = parts.port  # raises ValueError when it is no number up to 65535
+    return parts
+
+
+def _check_base_url(given: str) -> str:
+    """Normal form of an origin (RFC 6454 section 6.2): lower case and no default port, as browsers
+    send it."""
+    parts = _address(given, ("http", "https"))
+    if (
+        parts.username
+        or parts.password
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or not parts.hostname
+    ):
+        raise ValueError
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme.lower()]) else f":{parts.port}"
+    return f"{parts.scheme.lower()}://{host}{port}"
+
+
+def _check_database_url(given: str) -> str:
+    if not given.startswith("sqlite:///") or given == "sqlite:///":
+        raise ValueError("it starts with sqlite:///")
+    return f"sqlite:///{absolute(given.removeprefix('sqlite:///'))}"
+
+
+def _check_redis_url(given: str) -> str:
+    if not _address(given, ("redis", "rediss", "unix")).netloc and not given.startswith("unix:///"):
+        raise ValueError
+    return given
+
+
+def _check_secret(given: str) -> str:
+    if len(given) < SECRET_CHARACTERS_MIN:
+        raise ValueError
+    return given
+
+
+def _check_hosts(given: str) -> tuple[str, ...]:
+    hosts = tuple(host for part in given.split(",") if (host := part.strip().lower()))
+    if any("/" in host or ":" in host or " " in host or "*" in host for host in hosts):
+        raise ValueError
+    return hosts
+
+
+def _check_mail_address(given: str) -> str:
+    local, at, host = given.rpartition("@")
+    if not (local and at and host) or any(character in given for character in " \t\r\n\0<>,;") or "@" in local:
+        raise ValueError
+    return given
+
+
+_CHECKS: types.MappingProxyType[str, Callable[[str], Any]] = types.MappingProxyType(
+    {
+        "base_url": _check_base_url,
+        "database_url": _check_database_url,
+        "redis_url": _check_redis_url,
+        "secret": _check_secret,
+        "allowed_hosts": _check_hosts,
+        "mail_from_fallback": _check_mail_address,
+    }
+)
