@@ -1,13 +1,13 @@
 """What a store promises, whatever database is below.
 
-A *job* is a coroutine function that takes a `Transaction`. It is written once and runs on every database: on PostgreSQL its
-awaits wait for the server, on SQLite they never suspend, so that the writer thread can drive the coroutine to its end by
-hand (`store.sqlite`).
+A *job* is a coroutine function that takes a `Transaction`. It is written once and runs on every database: on
+PostgreSQL its awaits wait for the server, on SQLite they never suspend, so that the writer thread can drive the
+coroutine to its end by hand (`store.sqlite`).
 
-* `submit` and `write` run the job in a read-write transaction of its own. Jobs that arrive together share one commit (group
-  commit); a job that raises leaves nothing behind and disturbs none of its neighbours. `done` is called, or `write`
-  returns, only after the commit is on disk (G1). On SQLite jobs are run one after another; on PostgreSQL a job may be run
-  again from its start after a serialization failure, so it must have no effect besides the transaction.
+* `submit` and `write` run the job in a read-write transaction of its own. Jobs that arrive together share one commit
+  (group commit); a job that raises leaves nothing behind and disturbs none of its neighbours. `done` is called, or
+  `write` returns, only after the commit is on disk (G1). A job may be run again from its start after a failure of the
+  database, so it must have no effect besides the transaction.
 * `read` runs the job on one consistent snapshot of the database, beside the writer.
 
 A store that cannot keep its word raises `StoreUnavailable`; then nothing of the job has happened.
@@ -33,17 +33,20 @@ class Statement:
     Parameters are named as in the statement; every one must be given.
     """
 
-    __slots__ = ("_sqlite_text", "core")
+    __slots__ = ("_sqlite", "core")
 
     def __init__(self, core: ClauseElement) -> None:
         self.core = core
-        self._sqlite_text: str | None = None
+        self._sqlite: tuple[str, dict[str, Any]] | None = None
 
-    @property
-    def sqlite_text(self) -> str:
-        if self._sqlite_text is None:
-            self._sqlite_text = str(self.core.compile(dialect=sqlite.dialect(paramstyle="named")))
-        return self._sqlite_text
+    def for_sqlite(self, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The text with named placeholders, and the parameters with the statement's own constants added."""
+        if self._sqlite is None:
+            compiled: Any = self.core.compile(dialect=sqlite.dialect(paramstyle="named"))
+            constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+            self._sqlite = (str(compiled), constants)
+        sql, constants = self._sqlite
+        return sql, {**constants, **parameters} if constants else parameters
 
 
 class Transaction(Protocol):

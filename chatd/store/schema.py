@@ -1,13 +1,13 @@
 """The tables, once, for SQLite and PostgreSQL.
 
-Every table has its shop, and every index that serves a shop's request begins with it, so that a shop's data can live on
-any shard and no query can wander into another shop's rows. Times are integer milliseconds since 1970 (`_at`); records are
-UTF-8 JSON in text; secrets are stored as SHA-256 only (`_hash`).
+Every table has its shop, and every index that serves a shop's request begins with it, so that a shop's data can live
+on any shard and no query can wander into another shop's rows. Times are integer milliseconds since 1970 (`_at`);
+records are UTF-8 JSON in text; secrets are stored as SHA-256 only (`_hash`).
 
-The event log is `events`: `number` is the place in the shop's stream, `customer_number` the place in the customer's, null
-for what a customer may not see. `conversations`, `customers`, `carts`, `reads` and `mails` are what the log has led to,
-kept so that a list or a rule needs one look-up; `store.projection` is the only code that writes them. Counters are never
-stored as sums: unread is `conversations.incoming - reads.incoming_seen`.
+The event log is `events`: `number` is the place in the shop's stream, `customer_number` the place in the customer's,
+null for what a customer may not see. `conversations`, `customers`, `carts` and `reads` are what the log has led to,
+kept so that a list or a rule needs one look-up; `store.projection` is the only code that writes them. Counters are
+never stored as sums: unread is `conversations.incoming - reads.incoming_seen`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from sqlalchemy import (
     Column,
     ForeignKeyConstraint,
     Index,
-    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -168,6 +167,7 @@ events = Table(
     Column("customer_number", BigInteger),
     Column("conversation_id", Text),
     Column("in_thread", Boolean, nullable=False),
+    Column("position", BigInteger),  # of a message: its place among the messages of the conversation
     _integer("at"),
     _text("record"),  # the event itself, JSON
     PrimaryKeyConstraint("shop_id", "number"),
@@ -245,7 +245,12 @@ mails = Table(
     _text("reason"),
     Column("settled_at", BigInteger),
     PrimaryKeyConstraint("shop_id", "id"),
-    Index("ix_mails_due", "due_at", sqlite_where=text("settled_at IS NULL"), postgresql_where=text("settled_at IS NULL")),
+    Index(
+        "ix_mails_due",
+        "due_at",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
     # One unsent digest a conversation; one that is being sent does not take further messages.
     Index(
         "uq_mails_open",

@@ -3,12 +3,13 @@
 Rules, each of which a test tries to break:
 
 1. A commit is synced to the disk before anybody hears of it (`synchronous=FULL`: power loss included).
-2. The writer takes whatever has arrived, up to `BATCH_JOBS_MAX`, runs each job inside its own savepoint, commits once, and
-   hands all results back to the loop in one call. Under load a sync is shared by hundreds; idle, a job waits for nobody.
+2. The writer takes whatever has arrived, up to `BATCH_JOBS_MAX`, runs each job inside its own savepoint, commits once,
+   and hands all results back to the loop in one call. Under load a sync is shared by hundreds; idle, a job waits for
+   nobody.
 3. A job that raises is undone to its savepoint; its neighbours stay.
-4. When the database itself fails (disk full, read-only, I/O error, locked for too long) the whole batch is undone and each
-   of its jobs gets `StoreUnavailable`. The connection is thrown away and opened anew, for after a failed sync the state of
-   the pages in memory is unknown: trying the sync again and believing it is how databases have lost data.
+4. When the database itself fails (disk full, read-only, I/O error, locked for too long) the whole batch is undone and
+   each of its jobs gets `StoreUnavailable`. The connection is thrown away and opened anew, for after a failed sync the
+   state of the pages in memory is unknown: trying the sync again and believing it is how databases have lost data.
 5. Jobs are coroutines that never suspend here: the thread sends them one `None` and they run to their end.
 """
 
@@ -61,14 +62,14 @@ class WriteTransaction:
         self._connection = connection
 
     async def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        row: Row | None = self._connection.execute(statement.sqlite_text, parameters).fetchone()
+        row: Row | None = self._connection.execute(*statement.for_sqlite(parameters)).fetchone()
         return row
 
     async def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        return self._connection.execute(statement.sqlite_text, parameters).fetchall()
+        return self._connection.execute(*statement.for_sqlite(parameters)).fetchall()
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
-        return self._connection.execute(statement.sqlite_text, parameters).rowcount
+        return self._connection.execute(*statement.for_sqlite(parameters)).rowcount
 
 
 class ReadTransaction:
@@ -80,12 +81,11 @@ class ReadTransaction:
         self._connection = connection
 
     async def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        async with self._connection.execute(statement.sqlite_text, parameters) as cursor:
-            row = await cursor.fetchone()
-        return row  # type: ignore[return-value]
+        async with self._connection.execute(*statement.for_sqlite(parameters)) as cursor:
+            return await cursor.fetchone()  # type: ignore[return-value]
 
     async def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        rows = await self._connection.execute_fetchall(statement.sqlite_text, parameters)
+        rows = await self._connection.execute_fetchall(*statement.for_sqlite(parameters))
         return list(rows)  # type: ignore[arg-type]
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
@@ -294,7 +294,9 @@ class SQLiteStore:
             with contextlib.suppress(Exception):
                 await reader.close()
             reader = await self._open_reader()
-            raise explain(error) if isinstance(error, sqlite3.Error) else StoreUnavailable("not read; try again") from error
+            if isinstance(error, sqlite3.Error):
+                raise explain(error) from error
+            raise StoreUnavailable("not read; try again") from error
         finally:
             self._readers.put_nowait(reader)
 

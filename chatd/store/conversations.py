@@ -1,0 +1,268 @@
+"""Conversations as they are read: one for a rule, rows for the list, pages of a thread."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Select, and_, bindparam, func, literal_column, or_, select
+
+from chatd.domain.conversations import Conversation
+from chatd.errors import UnknownCursor
+from chatd.store.contract import Row, Statement, Transaction
+from chatd.store.schema import conversations, customers, events, reads
+
+_this = (conversations.c.shop_id == bindparam("shop"), conversations.c.id == bindparam("conversation"))
+
+_find = Statement(select(conversations).where(*_this))
+_find_of_customer = Statement(
+    select(conversations).where(
+        conversations.c.shop_id == bindparam("shop"),
+        conversations.c.customer_id == bindparam("customer"),
+        conversations.c.kind == "shop",
+    )
+)
+_all_of_customer = Statement(
+    select(conversations)
+    .where(conversations.c.shop_id == bindparam("shop"), conversations.c.customer_id == bindparam("customer"))
+    .order_by(conversations.c.started_at)
+    .limit(50)
+)
+_incoming_seen = Statement(
+    select(reads.c.incoming_seen).where(
+        reads.c.shop_id == bindparam("shop"),
+        reads.c.staff_id == bindparam("staff"),
+        reads.c.conversation_id == bindparam("conversation"),
+    )
+)
+_incoming_at = Statement(
+    select(events.c.record)
+    .where(
+        events.c.shop_id == bindparam("shop"),
+        events.c.conversation_id == bindparam("conversation"),
+        literal_column("in_thread"),
+        events.c.position <= bindparam("position"),
+    )
+    .order_by(events.c.number.desc())
+    .limit(1)
+)
+
+_seen = func.coalesce(reads.c.incoming_seen, 0)
+_rows = (
+    select(
+        conversations,
+        _seen.label("incoming_seen"),
+        customers.c.kind.label("customer_kind"),
+        customers.c.name.label("customer_name"),
+        customers.c.email.label("customer_email"),
+        customers.c.verified.label("customer_verified"),
+    )
+    .select_from(
+        conversations.join(
+            customers,
+            and_(customers.c.shop_id == conversations.c.shop_id, customers.c.id == conversations.c.customer_id),
+        ).outerjoin(
+            reads,
+            and_(
+                reads.c.shop_id == conversations.c.shop_id,
+                reads.c.conversation_id == conversations.c.id,
+                reads.c.staff_id == bindparam("staff"),
+            ),
+        )
+    )
+    .where(conversations.c.shop_id == bindparam("shop"))
+)
+_one_row = Statement(_rows.where(conversations.c.id == bindparam("conversation")))
+
+
+def _page(state: str | None, unread: bool) -> Statement:
+    query: Select[Any] = _rows.where(conversations.c.last_number < bindparam("before"))
+    if state is not None:
+        query = query.where(conversations.c.state == state)
+    if unread:
+        query = query.where(conversations.c.incoming > _seen)
+    return Statement(query.order_by(conversations.c.last_number.desc()).limit(bindparam("most")))
+
+
+_pages: dict[tuple[str | None, bool], Statement] = {
+    (state, unread): _page(state, unread) for state in (None, "open", "closed") for unread in (False, True)
+}
+_unread_sum = Statement(
+    select(func.coalesce(func.sum(conversations.c.incoming - _seen), 0).label("unread"))
+    .select_from(
+        conversations.outerjoin(
+            reads,
+            and_(
+                reads.c.shop_id == conversations.c.shop_id,
+                reads.c.conversation_id == conversations.c.id,
+                reads.c.staff_id == bindparam("staff"),
+            ),
+        )
+    )
+    .where(conversations.c.shop_id == bindparam("shop"))
+)
+
+
+def _thread(*, for_customer: bool) -> Statement:
+    number = events.c.customer_number if for_customer else events.c.number
+    query = select(number.label("number"), events.c.record, events.c.position).where(
+        events.c.shop_id == bindparam("shop"),
+        events.c.conversation_id == bindparam("conversation"),
+        literal_column("in_thread"),
+        number < bindparam("before"),
+    )
+    if for_customer:
+        # Said by the query as well as by the comparison above: what has no number here does not exist here.
+        query = query.where(events.c.customer_number.is_not(None))
+    return Statement(query.order_by(events.c.number.desc()).limit(bindparam("most")))
+
+
+_thread_for_staff = _thread(for_customer=False)
+_thread_for_customer = _thread(for_customer=True)
+
+_END = 2**62
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a thread: the number in the asker's stream, and the record as it is in the log."""
+
+    number: int
+    event: msgspec.Raw
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries, oldest first; `more` says that there are older ones. `first` and `last` are the positions of the
+    messages in it (0 when there are none)."""
+
+    thread: list[Entry]
+    more: bool
+    first: int = 0
+    last: int = 0
+
+
+def as_conversation(row: Row) -> Conversation:
+    return Conversation(
+        id=row["id"],
+        customer=row["customer_id"],
+        kind=row["kind"],
+        state=row["state"],
+        position=row["position"],
+        incoming=row["incoming"],
+        seen_by_shop=row["seen_by_shop"],
+        seen_by_customer=row["seen_by_customer"],
+        delivered=row["delivered"],
+    )
+
+
+async def find_conversation(tx: Transaction, shop: str, conversation: str) -> Conversation | None:
+    row = await tx.one(_find, shop=shop, conversation=conversation)
+    return None if row is None else as_conversation(row)
+
+
+async def find_shop_conversation(tx: Transaction, shop: str, customer: str) -> Conversation | None:
+    """The one conversation that a customer has with the shop itself."""
+    row = await tx.one(_find_of_customer, shop=shop, customer=customer)
+    return None if row is None else as_conversation(row)
+
+
+async def find_all_of_customer(tx: Transaction, shop: str, customer: str) -> list[Conversation]:
+    return [as_conversation(row) for row in await tx.all(_all_of_customer, shop=shop, customer=customer)]
+
+
+async def find_incoming_seen(tx: Transaction, shop: str, staff: str, conversation: str) -> int:
+    """How many of the customer's messages this member of staff has read."""
+    row = await tx.one(_incoming_seen, shop=shop, staff=staff, conversation=conversation)
+    return 0 if row is None else row["incoming_seen"]
+
+
+async def count_incoming_at(tx: Transaction, shop: str, conversation: str, position: int) -> int:
+    """How many of the messages up to a position are the customer's."""
+    row = await tx.one(_incoming_at, shop=shop, conversation=conversation, position=position)
+    return 0 if row is None else int(msgspec.json.decode(row["record"])["message"]["incoming"])
+
+
+def as_row(row: Row) -> dict[str, Any]:
+    """A row of the inbox list, as protocol.md gives it."""
+    return {
+        "id": row["id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "customer": {
+            "id": row["customer_id"],
+            "kind": row["customer_kind"],
+            "name": row["customer_name"],
+            "email": row["customer_email"],
+            "verified": bool(row["customer_verified"]),
+        },
+        "last": {
+            "number": row["last_number"],
+            "at": row["last_at"],
+            "author": msgspec.json.decode(row["last_author"]),
+            "text": row["last_text"],
+        },
+        "position": row["position"],
+        "incoming": row["incoming"],
+        "incoming_seen": row["incoming_seen"],
+        "unread": row["incoming"] - row["incoming_seen"],
+        "replied": bool(row["replied"]),
+        "seen_by_shop": row["seen_by_shop"],
+        "seen_by_customer": row["seen_by_customer"],
+        "delivered": row["delivered"],
+        "started_at": row["started_at"],
+    }
+
+
+async def find_row(tx: Transaction, shop: str, staff: str, conversation: str) -> dict[str, Any] | None:
+    row = await tx.one(_one_row, shop=shop, staff=staff, conversation=conversation)
+    return None if row is None else as_row(row)
+
+
+async def list_rows(
+    tx: Transaction,
+    shop: str,
+    staff: str,
+    *,
+    state: Literal["open", "closed"] | None,
+    unread: bool,
+    before: str | None,
+    limit: int,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of the list, newest first, and the cursor of the next one. Raises `UnknownCursor`."""
+    if before is not None and not before.isdecimal():
+        raise UnknownCursor("the cursor is not one that chatd made; leave it out to begin at the newest")
+    rows = await tx.all(
+        _pages[state, unread],
+        shop=shop,
+        staff=staff,
+        before=_END if before is None else min(int(before), _END),
+        most=limit + 1,
+    )
+    found = [as_row(row) for row in rows[:limit]]
+    return found, str(found[-1]["last"]["number"]) if len(rows) > limit else None
+
+
+async def sum_unread(tx: Transaction, shop: str, staff: str) -> int:
+    row = await tx.one(_unread_sum, shop=shop, staff=staff)
+    assert row is not None, "a sum always has a row"
+    return int(row["unread"])
+
+
+async def read_thread(
+    tx: Transaction, shop: str, conversation: str, *, before: int | None, limit: int, for_customer: bool
+) -> Page:
+    """A page of the thread that ends just before a number of the asker's stream."""
+    rows = await tx.all(
+        _thread_for_customer if for_customer else _thread_for_staff,
+        shop=shop,
+        conversation=conversation,
+        before=_END if before is None else before,
+        most=limit + 1,
+    )
+    kept = rows[:limit]
+    positions = [row["position"] for row in kept if row["position"] is not None]
+    return Page(
+        thread=[Entry(number=row["number"], event=msgspec.Raw(row["record"].encode())) for row in reversed(kept)],
+        more=len(rows) > limit,
+        first=min(positions, default=0),
+        last=max(positions, default=0),
+    )

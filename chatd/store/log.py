@@ -1,0 +1,148 @@
+"""The event log: appending with numbers, and reading on from a number.
+
+Numbering. A shop's head and each concerned customer's head are raised by one statement inside the transaction of the
+command, and the events take the numbers between. The transaction either commits with its numbers or gives them back, and
+the row that holds the head lets only one transaction at a time take any: so numbers are consecutive and in commit order,
+on every node (G3).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import bindparam, func, insert, select, update
+
+from chatd.domain.events import Event, MessageSent, encode_event
+from chatd.errors import NotFound
+from chatd.store.contract import Statement, Transaction
+from chatd.store.schema import customers, events, shops
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event that has its numbers. `customer_number` is None for what the customer may not see."""
+
+    number: int
+    customer_number: int | None
+    customer: str
+    record: bytes
+    event: Event | None = None
+
+
+_raise_shop_head = Statement(
+    update(shops)
+    .where(shops.c.id == bindparam("shop"))
+    .values(head=shops.c.head + bindparam("count"))
+    .returning(shops.c.head)
+)
+_raise_customer_head = Statement(
+    update(customers)
+    .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+    .values(head=customers.c.head + bindparam("count"))
+    .returning(customers.c.head)
+)
+_insert = Statement(insert(events))
+
+_shop_after = Statement(
+    select(events.c.number, events.c.customer_number, events.c.customer_id, events.c.record)
+    .where(events.c.shop_id == bindparam("shop"), events.c.number > bindparam("after"))
+    .order_by(events.c.number)
+    .limit(bindparam("most"))
+)
+_customer_after = Statement(
+    select(events.c.number, events.c.customer_number, events.c.customer_id, events.c.record)
+    .where(
+        events.c.shop_id == bindparam("shop"),
+        events.c.customer_id == bindparam("customer"),
+        events.c.customer_number > bindparam("after"),
+    )
+    .order_by(events.c.customer_number)
+    .limit(bindparam("most"))
+)
+_shop_head = Statement(select(shops.c.head, shops.c.epoch).where(shops.c.id == bindparam("shop")))
+_customer_head = Statement(
+    select(shops.c.epoch, func.coalesce(customers.c.head, 0).label("head"))
+    .select_from(
+        shops.outerjoin(customers, (customers.c.shop_id == shops.c.id) & (customers.c.id == bindparam("customer")))
+    )
+    .where(shops.c.id == bindparam("shop"))
+)
+
+
+async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recorded]:
+    """Give the events their numbers and write them. Raises `NotFound` when the shop is gone."""
+    if not new:
+        return []
+    row = await tx.one(_raise_shop_head, shop=shop, count=len(new))
+    if row is None:
+        raise NotFound("no such shop")
+    number = row["head"] - len(new)
+    heads: dict[str, int] = {}
+    for customer, count in Counter(event.customer for event in new if event.public).items():
+        row = await tx.one(_raise_customer_head, shop=shop, customer=customer, count=count)
+        if row is None:
+            raise NotFound("no such customer")
+        heads[customer] = row["head"] - count
+    recorded: list[Recorded] = []
+    for event in new:
+        number += 1
+        customer_number: int | None = None
+        if event.public:
+            heads[event.customer] += 1
+            customer_number = heads[event.customer]
+        record = encode_event(event)
+        await tx.run(
+            _insert,
+            shop_id=shop,
+            number=number,
+            customer_id=event.customer,
+            customer_number=customer_number,
+            conversation_id=event.conversation,
+            in_thread=event.stands_in_thread,
+            position=event.message.position if isinstance(event, MessageSent) else None,
+            at=event.at,
+            record=record.decode(),
+        )
+        recorded.append(
+            Recorded(
+                number=number,
+                customer_number=customer_number,
+                customer=event.customer,
+                record=record,
+                event=event,
+            )
+        )
+    return recorded
+
+
+async def head(tx: Transaction, shop: str, customer: str | None = None) -> tuple[str, int]:
+    """The epoch and the last number given in the shop's stream, or in the customer's. Raises `NotFound`."""
+    row = (
+        await tx.one(_shop_head, shop=shop)
+        if customer is None
+        else await tx.one(_customer_head, shop=shop, customer=customer)
+    )
+    if row is None:
+        raise NotFound("no such shop")
+    return row["epoch"], row["head"]
+
+
+async def read_after(
+    tx: Transaction, shop: str, *, after: int, most: int, customer: str | None = None
+) -> list[Recorded]:
+    """At most `most` events after a number of the shop's stream, or of the customer's, in order."""
+    rows = (
+        await tx.all(_shop_after, shop=shop, after=after, most=most)
+        if customer is None
+        else await tx.all(_customer_after, shop=shop, customer=customer, after=after, most=most)
+    )
+    return [
+        Recorded(
+            number=row["number"],
+            customer_number=row["customer_number"],
+            customer=row["customer_id"],
+            record=row["record"].encode(),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,104 @@
+"""Customers: their cards, their tokens and what their cart holds."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import bindparam, select, text
+
+from chatd.domain.commands import Cart
+from chatd.domain.events import CustomerCard
+from chatd.store.contract import Statement, Transaction
+from chatd.store.schema import carts, customer_tokens, customers
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer as they are stored. `came_at` after `left_at` means that they were last told to be online."""
+
+    card: CustomerCard
+    locale: str
+    created_at: int
+    came_at: int
+    left_at: int
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stored token opens. `conversation` is set when it opens only that one."""
+
+    shop: str
+    customer: str
+    scope: str
+    expires_at: int
+
+
+_find = Statement(
+    select(customers).where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+)
+_keep = Statement(
+    text(
+        "INSERT INTO customers (shop_id, id, kind, external_id, name, email, verified, locale, head, created_at,"
+        " came_at, left_at)"
+        " VALUES (:shop, :id, :kind, :external_id, :name, :email, :verified, :locale, 0, :at, 0, 0)"
+        " ON CONFLICT (shop_id, id) DO UPDATE SET kind = excluded.kind, name = excluded.name, email = excluded.email,"
+        " verified = excluded.verified, locale = excluded.locale"
+    )
+)
+_cart = Statement(
+    select(carts.c.cart, carts.c.at).where(
+        carts.c.shop_id == bindparam("shop"), carts.c.customer_id == bindparam("customer")
+    )
+)
+_token = Statement(select(customer_tokens).where(customer_tokens.c.token_hash == bindparam("token_hash")))
+
+
+def _card(row: object) -> CustomerCard:
+    return CustomerCard(
+        id=row["id"],  # type: ignore[index]
+        kind=row["kind"],  # type: ignore[index]
+        name=row["name"],  # type: ignore[index]
+        email=row["email"],  # type: ignore[index]
+        verified=bool(row["verified"]),  # type: ignore[index]
+    )
+
+
+async def find_customer(tx: Transaction, shop: str, customer: str) -> Customer | None:
+    row = await tx.one(_find, shop=shop, customer=customer)
+    if row is None:
+        return None
+    return Customer(
+        card=_card(row),
+        locale=row["locale"],
+        created_at=row["created_at"],
+        came_at=row["came_at"],
+        left_at=row["left_at"],
+    )
+
+
+async def keep_customer(
+    tx: Transaction, shop: str, card: CustomerCard, *, locale: str, now: int, external_id: str | None = None
+) -> None:
+    """Write the card, for the first time or again."""
+    await tx.run(
+        _keep,
+        shop=shop,
+        id=card.id,
+        kind=card.kind,
+        external_id=external_id,
+        name=card.name,
+        email=card.email,
+        verified=card.verified,
+        locale=locale,
+        at=now,
+    )
+
+
+async def find_cart(tx: Transaction, shop: str, customer: str) -> tuple[Cart, int] | None:
+    """The last cart that the customer's page told, and when."""
+    row = await tx.one(_cart, shop=shop, customer=customer)
+    return None if row is None else (msgspec.json.decode(row["cart"], type=Cart), row["at"])
+
+
+async def find_token(tx: Transaction, token_hash: str) -> Token | None:
+    row = await tx.one(_token, token_hash=token_hash)
+    if row is None:
+        return None
+    return Token(shop=row["shop_id"], customer=row["customer_id"], scope=row["scope"], expires_at=row["expires_at"])

@@ -1,0 +1,152 @@
+"""What the log leads to: one function that applies an event to the tables which lists and rules are read from.
+
+It runs in the transaction that appends the event, so tables and log can never disagree. Everything it writes could be
+computed again from the log.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import bindparam, case, text, update
+
+from chatd.domain.conversations import preview
+from chatd.domain.events import (
+    CartChanged,
+    ConversationClosed,
+    ConversationOpened,
+    ConversationRead,
+    ConversationStarted,
+    CustomerCame,
+    CustomerIntroduced,
+    CustomerLeft,
+    MessageSent,
+    MessagesDelivered,
+    MessagesSeen,
+)
+from chatd.store.contract import Statement, Transaction
+from chatd.store.log import Recorded
+from chatd.store.schema import conversations, customers
+
+_this = (conversations.c.shop_id == bindparam("shop"), conversations.c.id == bindparam("conversation"))
+
+_start = Statement(
+    text(
+        "INSERT INTO conversations (shop_id, id, customer_id, kind, state, started_at, last_number, last_at,"
+        " last_author, last_text)"
+        " VALUES (:shop, :conversation, :customer, :kind, 'open', :at, :number, :at, '{}', '')"
+    )
+)
+_say = Statement(
+    update(conversations)
+    .where(*_this)
+    .values(
+        position=bindparam("new_position"),
+        incoming=bindparam("new_incoming"),
+        last_number=bindparam("number"),
+        last_at=bindparam("at"),
+        last_author=bindparam("author"),
+        last_text=bindparam("text"),
+        replied=bindparam("by_staff"),
+    )
+)
+_deliver = Statement(update(conversations).where(*_this).values(delivered=bindparam("upto")))
+_seen_by_shop = Statement(update(conversations).where(*_this).values(seen_by_shop=bindparam("upto")))
+_seen_by_customer = Statement(
+    update(conversations)
+    .where(*_this)
+    .values(
+        seen_by_customer=bindparam("upto"),
+        # What was seen was delivered.
+        delivered=case((conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered),
+    )
+)
+_set_state = Statement(update(conversations).where(*_this).values(state=bindparam("new_state")))
+_read = Statement(
+    text(
+        "INSERT INTO reads (shop_id, staff_id, conversation_id, incoming_seen)"
+        " VALUES (:shop, :staff, :conversation, :seen)"
+        " ON CONFLICT (shop_id, staff_id, conversation_id) DO UPDATE SET incoming_seen = excluded.incoming_seen"
+    )
+)
+_introduce = Statement(
+    update(customers)
+    .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+    .values(name=bindparam("new_name"), email=bindparam("new_email"))
+)
+_came = Statement(
+    update(customers)
+    .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+    .values(came_at=bindparam("at"))
+)
+_left = Statement(
+    update(customers)
+    .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+    .values(left_at=bindparam("at"))
+)
+_keep_cart = Statement(
+    text(
+        "INSERT INTO carts (shop_id, customer_id, cart, at) VALUES (:shop, :customer, :cart, :at)"
+        " ON CONFLICT (shop_id, customer_id) DO UPDATE SET cart = excluded.cart, at = excluded.at"
+    )
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+async def project(tx: Transaction, shop: str, recorded: Recorded) -> None:
+    """Apply one appended event. Events that change no table (mails have their own) are left alone."""
+    match recorded.event:
+        case MessageSent(message=message) as event:
+            by_staff = message.author.kind == "staff"
+            await tx.run(
+                _say,
+                shop=shop,
+                conversation=event.conversation,
+                new_position=message.position,
+                new_incoming=message.incoming,
+                number=recorded.number,
+                at=event.at,
+                author=_encoder.encode(message.author).decode(),
+                text=preview(message.parts),
+                by_staff=by_staff,
+            )
+        case MessagesDelivered(position=upto) as event:
+            await tx.run(_deliver, shop=shop, conversation=event.conversation, upto=upto)
+        case MessagesSeen(by="shop", position=upto) as event:
+            await tx.run(_seen_by_shop, shop=shop, conversation=event.conversation, upto=upto)
+        case MessagesSeen(position=upto) as event:
+            await tx.run(_seen_by_customer, shop=shop, conversation=event.conversation, upto=upto)
+        case ConversationRead() as event:
+            await tx.run(
+                _read, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen
+            )
+        case ConversationStarted() as event:
+            await tx.run(
+                _start,
+                shop=shop,
+                conversation=event.conversation,
+                customer=event.customer,
+                kind=event.kind,
+                at=event.at,
+                number=recorded.number,
+            )
+        case ConversationClosed() as event:
+            await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="closed")
+        case ConversationOpened() as event:
+            await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="open")
+        case CustomerIntroduced(person=person):
+            await tx.run(_introduce, shop=shop, customer=person.id, new_name=person.name, new_email=person.email)
+        case CustomerCame() as event:
+            await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
+        case CustomerLeft() as event:
+            await tx.run(_left, shop=shop, customer=event.customer, at=event.at)
+        case CartChanged() as event:
+            await tx.run(
+                _keep_cart,
+                shop=shop,
+                customer=event.customer,
+                cart=_encoder.encode(event.cart).decode(),
+                at=event.at,
+            )
+        case _:
+            pass
