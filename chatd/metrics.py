@@ -1,7 +1,7 @@
 """Numbers about the process for whoever operates it, in the text format of Prometheus (version 0.0.4).
 
-A part that has something to count is handed a `Metrics` and asks it for a counter once, when it is made; `add` is then an
-addition and costs nothing worth measuring. What can be read off (open connections, waiting mails) is a gauge with a
+A part that has something to count is handed a `Metrics` and asks it for a counter once, when it is made; `add` is then
+an addition and costs nothing worth measuring. What can be read off (open connections, waiting mails) is a gauge with a
 function, asked only when somebody looks. `web` serves `render()`.
 
 Labels have few values fixed in the code: never an address, a name or an id, which would grow without bound and tell the
