@@ -31,7 +31,7 @@ from chatd.domain.events import (
     MessagesSeen,
 )
 from chatd.domain.limits import Limits
-from chatd.domain.notices import check_email
+from chatd.domain.addresses import check_email
 from chatd.domain.people import Actor, check_name, check_text, introduced
 from chatd.errors import Conflict, InvalidInput, NotFound, NotPermitted, TooLarge
 

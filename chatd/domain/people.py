@@ -30,6 +30,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     permissions: frozenset[str] = frozenset()
     conversation: str | None = None  # a reply link opens this conversation only
     channel: Literal["chat", "email"] = "chat"
+    locale: str = ""
 
     @property
     def is_customer(self) -> bool:

@@ -26,6 +26,7 @@ class Recorded(msgspec.Struct, frozen=True):
     number: int
     customer_number: int | None
     customer: str
+    conversation: str | None
     record: bytes
     event: Event | None = None
 
@@ -44,14 +45,21 @@ _raise_customer_head = Statement(
 )
 _insert = Statement(insert(events))
 
+_columns = (
+    events.c.number,
+    events.c.customer_number,
+    events.c.customer_id,
+    events.c.conversation_id,
+    events.c.record,
+)
 _shop_after = Statement(
-    select(events.c.number, events.c.customer_number, events.c.customer_id, events.c.record)
+    select(*_columns)
     .where(events.c.shop_id == bindparam("shop"), events.c.number > bindparam("after"))
     .order_by(events.c.number)
     .limit(bindparam("most"))
 )
 _customer_after = Statement(
-    select(events.c.number, events.c.customer_number, events.c.customer_id, events.c.record)
+    select(*_columns)
     .where(
         events.c.shop_id == bindparam("shop"),
         events.c.customer_id == bindparam("customer"),
@@ -109,6 +117,7 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
                 number=number,
                 customer_number=customer_number,
                 customer=event.customer,
+                conversation=event.conversation,
                 record=record,
                 event=event,
             )
@@ -142,6 +151,7 @@ async def read_after(
             number=row["number"],
             customer_number=row["customer_number"],
             customer=row["customer_id"],
+            conversation=row["conversation_id"],
             record=row["record"].encode(),
         )
         for row in rows

@@ -27,6 +27,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     shop: str
     customer: str
     scope: str
+    conversation: str | None
     expires_at: int
 
 
@@ -101,4 +102,10 @@ async def find_token(tx: Transaction, token_hash: str) -> Token | None:
     row = await tx.one(_token, token_hash=token_hash)
     if row is None:
         return None
-    return Token(shop=row["shop_id"], customer=row["customer_id"], scope=row["scope"], expires_at=row["expires_at"])
+    return Token(
+        shop=row["shop_id"],
+        customer=row["customer_id"],
+        scope=row["scope"],
+        conversation=row["conversation_id"],
+        expires_at=row["expires_at"],
+    )

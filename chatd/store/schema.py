@@ -118,7 +118,8 @@ customer_tokens = Table(
     _text("token_hash", primary_key=True),
     _text("shop_id"),
     _text("customer_id"),
-    _text("scope"),  # visitor, reply_link
+    _text("scope"),  # reply_link
+    Column("conversation_id", Text),  # the only one that it opens
     _integer("created_at"),
     _integer("expires_at"),
     Index("ix_customer_tokens_shop_id_customer_id", "shop_id", "customer_id"),
@@ -243,6 +244,7 @@ mails = Table(
     _text("lease_owner"),
     _integer("lease_until", 0),
     _text("reason"),
+    Column("doubtful", Boolean, nullable=False, server_default=false()),  # an attempt ended without an answer
     Column("settled_at", BigInteger),
     PrimaryKeyConstraint("shop_id", "id"),
     Index(
@@ -261,5 +263,12 @@ mails = Table(
         postgresql_where=text("state IN ('waiting', 'queued')"),
     ),
     Index("ix_mails_conversation", "shop_id", "conversation_id", "last"),
+    Index(
+        "ix_mails_unsettled",
+        "shop_id",
+        "customer_id",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
     Index("ix_mails_email", "email", "settled_at"),
 )

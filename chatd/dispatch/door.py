@@ -1,0 +1,224 @@
+"""`Dispatch`: a command comes in, and when it is on the disk its sender is answered and everyone else is told.
+
+1. The command's handler runs in one transaction: it loads, decides and records. The answer is stored with it under the
+   sender's id of the command, so a repeat finds the first answer and changes nothing (G2). Marks are not stored: they
+   never move backwards, so repeating one is harmless by itself.
+2. After the commit, and never before, the sender is answered (G1), then the events go to the bus. All that one commit
+   brought leaves in one publication a shop, in the order of the numbers.
+3. If the process dies between commit and publication, nothing is lost: followers on other nodes see the hole by the next
+   number or by the position check, and the sender repeats the command and gets its first answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, insert, select
+
+from chatd.dispatch import conversations, mails, people, queries
+from chatd.dispatch.work import Circumstances, Work
+from chatd.domain.commands import (
+    CloseConversations,
+    Command,
+    Introduce,
+    ListConversations,
+    LoadConversation,
+    LoadHistory,
+    MarkDelivered,
+    MarkSeen,
+    OpenConversations,
+    Query,
+    RecordPresence,
+    SendMessage,
+    SettleMail,
+    UpdateCart,
+)
+from chatd.domain.people import Actor
+from chatd.errors import ChatError, Conflict, Temporary
+from chatd.live.bus import Publication
+from chatd.store.contract import Statement, Store, Transaction
+from chatd.store.log import Recorded
+from chatd.store.schema import results
+
+logger = logging.getLogger("chatd.dispatch")
+
+Publish = Callable[[str, Sequence[Publication]], None]
+Answer = Callable[[bytes | None, ChatError | None], None]
+Handler = Callable[[Work, Actor, Any], Awaitable[dict[str, Any]]]
+
+HANDLERS: dict[type[Command], Handler] = {
+    SendMessage: conversations.send_message,
+    MarkSeen: conversations.mark_seen,
+    MarkDelivered: conversations.mark_delivered,
+    CloseConversations: conversations.close_conversations,
+    OpenConversations: conversations.open_conversations,
+    Introduce: people.introduce,
+    UpdateCart: people.update_cart,
+}
+QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[str, Any]]]] = {
+    LoadHistory: queries.load_history,
+    LoadConversation: queries.load_conversation,
+    ListConversations: queries.list_conversations,
+}
+MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))
+
+_find_result = Statement(
+    select(results.c.result).where(
+        results.c.shop_id == bindparam("shop"),
+        results.c.actor_id == bindparam("actor"),
+        results.c.client_id == bindparam("client_id"),
+    )
+)
+_keep_result = Statement(insert(results))
+_forget_results = Statement(delete(results).where(results.c.at < bindparam("before")))
+
+_encoder = msgspec.json.Encoder()
+
+
+class Dispatch:
+    """See the module's text. `publish(shop, publications)` must not block; it is called on the event loop."""
+
+    def __init__(self, store: Store, publish: Publish, circumstances: Circumstances) -> None:
+        self._store = store
+        self._publish = publish
+        self._circumstances = circumstances
+        self._committed: dict[str, list[Recorded]] = {}
+        self._watchers: list[Callable[[str, Recorded], None]] = []
+
+    @property
+    def circumstances(self) -> Circumstances:
+        return self._circumstances
+
+    def watch(self, watcher: Callable[[str, Recorded], None]) -> None:
+        """Have `watcher(shop, recorded)` called on the loop for each event that this process commits."""
+        self._watchers.append(watcher)
+
+    def submit(self, actor: Actor, command: Command, answer: Answer) -> None:
+        """Carry the command out. `answer(result, error)` is called once, on the loop: the result as JSON after the
+        commit, or why it was refused. Never raises, never blocks."""
+        handler = HANDLERS.get(type(command))
+        circumstances = self._circumstances
+        stored = type(command) not in MONOTONIC
+
+        async def job(tx: Transaction) -> tuple[bytes, list[Recorded]]:
+            if stored:
+                row = await tx.one(_find_result, shop=actor.shop, actor=actor.id, client_id=command.id)
+                if row is not None:
+                    return row["result"].encode(), []
+            work = Work(tx, actor.shop, circumstances)
+            assert handler is not None, f"no handler for {type(command).__name__}"
+            result = _encoder.encode(await handler(work, actor, command))
+            if stored:
+                await tx.run(
+                    _keep_result,
+                    shop_id=actor.shop,
+                    actor_id=actor.id,
+                    client_id=command.id,
+                    at=work.now,
+                    result=result.decode(),
+                )
+            return result, work.recorded
+
+        def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:
+            if outcome is None:
+                answer(None, _refusal(error, command))
+                return
+            result, recorded = outcome
+            self._tell(actor.shop, recorded)
+            answer(result, None)
+
+        try:
+            self._store.submit(job, done)
+        except ChatError as refusal:
+            answer(None, refusal)
+
+    async def execute(self, actor: Actor, command: Command) -> Any:
+        """`submit`, awaited: the result as an object, or raises the `ChatError`."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answer(result: bytes | None, error: ChatError | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(msgspec.json.decode(result or b"null"))
+
+        self.submit(actor, command, answer)
+        return await future
+
+    async def record(self, shop: str, fact: RecordPresence | SettleMail) -> None:
+        """What chatd itself has noticed. Raises `ChatError` when it could not be stored."""
+
+        async def job(tx: Transaction) -> list[Recorded]:
+            work = Work(tx, shop, self._circumstances)
+            if isinstance(fact, RecordPresence):
+                await people.record_presence(work, fact)
+            else:
+                await mails.settle_mail(work, fact)
+            return work.recorded
+
+        self._tell(shop, await self._store.write(job))
+
+    async def ask(self, actor: Actor, query: Query) -> dict[str, Any]:
+        """Answer a query. Raises `ChatError`."""
+
+        async def job(tx: Transaction) -> dict[str, Any]:
+            return await QUERIES[type(query)](tx, actor, query)
+
+        return await self._store.read(job)
+
+    async def forget_results(self, *, before: int) -> None:
+        """Drop the stored answers older than this (milliseconds): their senders have long stopped repeating."""
+
+        async def job(tx: Transaction) -> int:
+            return await tx.run(_forget_results, before=before)
+
+        await self._store.write(job)
+
+    def _tell(self, shop: str, recorded: list[Recorded]) -> None:
+        """Publish at the end of this turn of the loop, together with all else that the commit brought."""
+        if not recorded:
+            return
+        if not self._committed:
+            asyncio.get_running_loop().call_soon(self._publish_committed)
+        self._committed.setdefault(shop, []).extend(recorded)
+
+    def _publish_committed(self) -> None:
+        committed, self._committed = self._committed, {}
+        for shop, recorded in committed.items():
+            # Answers of one batch come in the order of their commands; numbers were given in that order, too. Only
+            # what two store calls brought in the same turn could stand the other way round.
+            recorded.sort(key=_number)
+            self._publish(
+                shop,
+                [
+                    Publication(one.number, one.customer_number, one.customer, one.conversation, one.record)
+                    for one in recorded
+                ],
+            )
+            for watcher in self._watchers:
+                for one in recorded:
+                    try:
+                        watcher(shop, one)
+                    except Exception:
+                        logger.exception("a watcher of committed events failed")
+
+
+def _number(recorded: Recorded) -> int:
+    return recorded.number
+
+
+def _refusal(error: BaseException | None, command: Command) -> ChatError:
+    """What the sender is told. A fault of chatd's own is logged here, once, and told without its insides."""
+    if isinstance(error, ChatError):
+        return error
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict("somebody else did the same at the same moment; try again")
+    logger.error("%s failed", type(command).__name__, exc_info=error)
+    return Temporary("chatd could not do this; nothing was changed")

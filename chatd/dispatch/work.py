@@ -1,0 +1,72 @@
+"""What the handlers of one command work with.
+
+A handler loads what its rule needs, lets `domain` decide, and records the events. It runs inside the command's
+transaction, possibly on the writer's thread, possibly more than once: it touches nothing but the transaction.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from chatd.domain.events import Event
+from chatd.domain.limits import Limits
+from chatd.store import log
+from chatd.store.contract import Transaction
+from chatd.store.log import Recorded
+from chatd.store.projection import project
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """24 hexadecimal digits: 44 bits of time, so that rows made together lie together, and 52 bits of chance."""
+    return f"{wall_clock():011x}{secrets.randbits(52):013x}"
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What the door knows besides the command: fixed for the process, replaced in tests.
+
+    `is_online(shop, customer)` is asked on the writer's thread, so it must be safe to call from there.
+    """
+
+    limits: Limits
+    is_online: Callable[[str, str], bool]
+    digest_quiet_ms: int = 60_000
+    digest_wait_ms_max: int = 600_000
+    clock: Callable[[], int] = wall_clock
+    new_id: Callable[[], str] = new_id
+
+
+class Work:
+    """One command being carried out. `recorded` are the events that it led to, with their numbers."""
+
+    __slots__ = ("circumstances", "now", "recorded", "shop", "tx")
+
+    def __init__(self, tx: Transaction, shop: str, circumstances: Circumstances) -> None:
+        self.tx = tx
+        self.shop = shop
+        self.circumstances = circumstances
+        self.now = circumstances.clock()
+        self.recorded: list[Recorded] = []
+
+    @property
+    def limits(self) -> Limits:
+        return self.circumstances.limits
+
+    def new_id(self) -> str:
+        return self.circumstances.new_id()
+
+    async def record(self, events: Sequence[Event]) -> list[Recorded]:
+        """Append the events to the log and apply them to the tables."""
+        recorded = await log.append(self.tx, self.shop, events)
+        for one in recorded:
+            await project(self.tx, self.shop, one)
+        self.recorded += recorded
+        return recorded

@@ -1,0 +1,70 @@
+"""Between processes: what one node has committed or noticed reaches the nodes that have somebody of that shop.
+
+A bus is a doorbell, not a mailbox. It may lose, delay, repeat or reorder what it carries; the hub sees by the numbers
+that something is missing and reads it from the log. So `publish` never waits, never fails, and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """A committed event. `customer_number` is None for what the customer may not see."""
+
+    number: int
+    customer_number: int | None
+    customer: str
+    conversation: str | None
+    record: bytes
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """Something that is true only now: typing, presence. `customer` names whom it goes to; None means the staff. Neither
+    numbered nor kept. `sender` is the connection that must not get its own signal back."""
+
+    name: str
+    data: dict[str, Any]
+    customer: str | None = None
+    sender: str = ""
+
+
+Item = Publication | Signal
+Receiver = Callable[[str, Sequence[Item]], None]
+
+
+class Bus(Protocol):
+    """See the module's text. `receiver` is called on the event loop, also for what this node itself has published."""
+
+    def publish(self, shop: str, items: Sequence[Item]) -> None:
+        """Ring. `items` of one call arrive together and in order, if they arrive."""
+
+    def join(self, shop: str) -> None:
+        """Somebody of this shop is here from now on."""
+
+    def leave(self, shop: str) -> None:
+        """Nobody of this shop is here any more."""
+
+    async def close(self) -> None: ...
+
+
+class MemoryBus:
+    """The bus of a single process: a function call."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def publish(self, shop: str, items: Sequence[Item]) -> None:
+        self._receiver(shop, items)
+
+    def join(self, shop: str) -> None:
+        pass
+
+    def leave(self, shop: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass

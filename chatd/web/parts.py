@@ -1,0 +1,86 @@
+"""The parts of one running chatd, joined by `web.app` and handed to whatever needs several of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from chatd.config import Settings
+from chatd.dispatch import Dispatch
+from chatd.domain.limits import Limits
+from chatd.live.bus import Bus
+from chatd.live.hub import Hub
+from chatd.live.presence import Presence
+from chatd.live.wheel import Wheel
+from chatd.metrics import Metrics
+from chatd.store.contract import Store
+from chatd.store.shops import ShopDirectory
+
+if TYPE_CHECKING:
+    from chatd.web.socket import SocketProtocol
+
+
+class Chat:
+    """One process. Made on its event loop, by `web.app.open_chat`."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: Store,
+        directory: ShopDirectory,
+        dispatch: Dispatch,
+        hub: Hub,
+        bus: Bus,
+        presence: Presence,
+        wheel: Wheel,
+        metrics: Metrics,
+        clock: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.limits: Limits = settings.limits()
+        self.store = store
+        self.directory = directory
+        self.dispatch = dispatch
+        self.hub = hub
+        self.bus = bus
+        self.presence = presence
+        self.wheel = wheel
+        self.metrics = metrics
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.sockets: set[SocketProtocol] = set()
+        self.draining = False
+        self._unsent: list[SocketProtocol] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run in the background, held until it ends (a task that nobody holds may be collected half done)."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def will_send(self, socket: SocketProtocol) -> None:
+        """The socket has frames waiting: write them all, with one write each, when this turn of the loop is over."""
+        if not self._unsent:
+            self.loop.call_soon(self._send_all)
+        self._unsent.append(socket)
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for socket in unsent:
+            socket.flush()
+
+    def end_session(self, token_hash: str) -> None:
+        """Staff logged out, or may no longer be here: their sockets close now."""
+        for socket in [socket for socket in self.sockets if socket.session == token_hash]:
+            socket.end_session()
+
+    async def finish_tasks(self, seconds: float) -> None:
+        """Wait for what runs in the background, at most this long, and cancel the rest."""
+        if self._tasks:
+            _, late = await asyncio.wait(tuple(self._tasks), timeout=seconds)
+            for task in late:
+                task.cancel()

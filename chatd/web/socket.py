@@ -1,0 +1,491 @@
+"""One open socket: bytes from uvicorn's transport to the protocol, frames from the hub to the transport.
+
+A protocol class of our own rather than an ASGI application, because an idle connection then owns no task, no queue and
+no timer, and a message costs one callback. What it does:
+
+* `wire.websocket` parses, `wire.protocol` judges; commands go to the dispatcher with a callback, queries and the welcome
+  run as tasks, for they wait for reads.
+* What is to be sent is collected and written once per turn of the loop (`Chat.will_send`).
+* While the transport is full (`pause_writing`), frames wait here, bounded in bytes and number. Above the bound they are
+  dropped together and the client is told to come back and resume: the log has everything (G7).
+* Between hello and welcome, events are kept aside with their numbers and merged (`web.welcome`).
+* The wheel looks at it now and then (`check`): hello in time, still alive, closing in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Any
+
+from chatd.domain.commands import Command, Query, SetActive, SetTyping
+from chatd.domain.people import Actor
+from chatd.errors import ChatError, NotAuthenticated, NotFound, Temporary
+from chatd.live.bus import Signal
+from chatd.live.hub import Chunk
+from chatd.store.contract import Transaction
+from chatd.store.conversations import find_conversation
+from chatd.web.handshake import Accepted
+from chatd.web.identify import identify_customer, identify_staff
+from chatd.web.parts import Chat
+from chatd.web.welcome import STAFF_PERSON, read_beginning, welcome_message
+from chatd.wire.codes import CloseCode
+from chatd.wire.frames import Codec, Hello, ack_frame, encode, error_frame, event_frame
+from chatd.wire.protocol import Close, Reply, ServerProtocol, State
+from chatd.wire.websocket import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    BrokenFrame,
+    Parser,
+    close_frame,
+    frame,
+    read_close,
+)
+
+CLOSE_SECONDS = 5.0
+"""How long the peer may take to answer a close frame before the connection is cut (RFC 6455 section 7.1.1)."""
+
+BACKLOG_FRAMES_MAX = 5_000
+QUERIES_MAX = 8
+WRITE_BUFFER_BYTES = 65_536
+
+ELSEWHERE = b'{"type":"elsewhere"}'
+
+_EXPECTED: dict[Codec, int] = {"json": TEXT, "msgpack": BINARY}
+_PING_FRAME = frame(PING, b"")
+
+logger = logging.getLogger("chatd.socket")
+
+
+class SocketProtocol(asyncio.Protocol):
+    """See the module's text. Made by the front when a handshake was accepted; the transport is then handed over."""
+
+    __slots__ = (
+        "_active",
+        "_backlog",
+        "_closing_at",
+        "_heard_at",
+        "_on_lost",
+        "_out",
+        "_out_bytes",
+        "_out_frames",
+        "_parser",
+        "_paused",
+        "_pinged",
+        "_protocol",
+        "_queries",
+        "_shop",
+        "_started_at",
+        "_transport",
+        "_typed",
+        "_welcoming",
+        "actor",
+        "chat",
+        "codec",
+        "conversations",
+        "name",
+        "session",
+    )
+
+    def __init__(self, chat: Chat, accepted: Accepted, on_lost: Any = None) -> None:
+        self.chat = chat
+        self.codec: Codec = accepted.codec
+        self.name = secrets.token_hex(8)
+        self.actor: Actor | None = None
+        self.session: str | None = None
+        self.conversations: frozenset[str] = frozenset()
+        self._shop = accepted.shop
+        self._on_lost = on_lost
+        self._protocol = ServerProtocol(accepted.side, accepted.codec, chat.limits)
+        self._parser = Parser(chat.limits.frame_bytes_max)
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._out_frames = 0
+        self._backlog: list[tuple[int, str | None, bytes]] | None = None
+        self._paused = False
+        self._closing_at: float | None = None
+        self._pinged = False
+        self._active = True
+        self._queries = 0
+        self._typed: tuple[str, str] | None = None
+        self._welcoming: asyncio.Task[None] | None = None
+        self._started_at = self._heard_at = chat.loop.time()
+
+    # ------------------------------------------------------------------ the transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)  # type: ignore[union-attr]
+        self.chat.sockets.add(self)
+        self.chat.wheel.watch(self, self._started_at + self.chat.settings.hello_timeout_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        chat = self.chat
+        self._transport = None
+        self._out.clear()
+        self._backlog = None
+        self._protocol.closed()
+        chat.sockets.discard(self)
+        if self._welcoming is not None:
+            self._welcoming.cancel()
+        actor = self.actor
+        if actor is not None:
+            chat.hub.unfollow(self, actor.shop, _stream(actor))
+            chat.presence.release(actor.shop, _person(actor), self.name, now=chat.loop.time())
+        if self._on_lost is not None:
+            self._on_lost()
+            self._on_lost = None
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self.chat.loop.time()
+        self._pinged = False
+        try:
+            for opcode, payload in self._parser.feed(data):
+                if self._closing_at is not None and opcode != CLOSE:
+                    continue
+                if opcode == TEXT or opcode == BINARY:  # noqa: PLR1714  # the hot path
+                    self._receive(opcode, payload)
+                elif opcode == PING:
+                    self._send(frame(PONG, payload))
+                elif opcode == CLOSE:
+                    self._receive_close(payload)
+        except BrokenFrame as broken:
+            self.close(broken.code, broken.reason)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self.flush()
+
+    def shutdown(self) -> None:
+        """uvicorn stops. Sockets are drained by `web.server` before; this one came too late to be told nicely."""
+        self.close(CloseCode.DRAINING, '{"delay_ms":1000}')
+
+    # ------------------------------------------------------------------ in
+
+    def _receive(self, opcode: int, payload: bytes) -> None:
+        if opcode != _EXPECTED[self.codec]:
+            self.close(CloseCode.UNSUPPORTED_DATA, f"chatd.v1.{self.codec} does not use this kind of frame")
+            return
+        outcome = self._protocol.receive(payload, self._heard_at)
+        if outcome is None:
+            return
+        if isinstance(outcome, Command):
+            self._carry_out(outcome)
+        elif isinstance(outcome, Reply):
+            self._send(outcome.frame)
+        elif isinstance(outcome, Query):
+            self._ask(outcome)
+        elif isinstance(outcome, SetTyping):
+            self._signal_typing(outcome)
+        elif isinstance(outcome, SetActive):
+            self._set_active(outcome)
+        elif isinstance(outcome, Close):
+            if outcome.frame:
+                self._send(outcome.frame)
+            self.close(outcome.code, outcome.reason)
+        elif isinstance(outcome, Hello):
+            self._welcoming = self.chat.spawn(self._welcome(outcome))
+
+    def _receive_close(self, payload: bytes) -> None:
+        """Answer a close with the same code, or take the answer to ours; then the connection ends (section 5.5.1)."""
+        code = read_close(payload)
+        if self._closing_at is None:
+            self.close(code if code != 1005 else CloseCode.NORMAL, "")
+        if self._transport is not None:
+            self.flush()
+            self._transport.close()
+
+    def _carry_out(self, command: Command) -> None:
+        assert self.actor is not None
+        client_id = command.id
+
+        def answer(result: bytes | None, error: ChatError | None) -> None:
+            if self._transport is None:
+                return
+            if error is not None:
+                self._send(error_frame(self.codec, client_id, error))
+            elif result is not None:
+                self._send(ack_frame(self.codec, client_id, result))
+
+        self.chat.dispatch.submit(self.actor, command, answer)
+
+    def _ask(self, query: Query) -> None:
+        if self._queries >= QUERIES_MAX:
+            self._send(error_frame(self.codec, query.id, Temporary(f"{QUERIES_MAX} queries are under way already")))
+            return
+        self._queries += 1
+        self.chat.spawn(self._answer(query))
+
+    async def _answer(self, query: Query) -> None:
+        assert self.actor is not None
+        try:
+            data = await self.chat.dispatch.ask(self.actor, query)
+            self._send(encode(self.codec, {"type": "result", "id": query.id, "data": data}))
+        except ChatError as error:
+            self._send(error_frame(self.codec, query.id, error))
+        except Exception:
+            logger.exception("%s failed", type(query).__name__)
+            self._send(error_frame(self.codec, query.id, Temporary("chatd could not answer this; try again")))
+        finally:
+            self._queries -= 1
+
+    def _set_active(self, signal: SetActive) -> None:
+        assert self.actor is not None
+        self._active = signal.active
+        self.chat.presence.hold(
+            self.actor.shop, _person(self.actor), self.name, active=signal.active, now=self._heard_at
+        )
+
+    def _signal_typing(self, signal: SetTyping) -> None:
+        actor = self.actor
+        assert actor is not None
+        if actor.is_customer:
+            self._note_own(signal.conversation)
+            if signal.conversation in self.conversations:
+                self._publish_typing(signal, None)
+        elif self._typed is not None and self._typed[0] == signal.conversation:
+            self._publish_typing(signal, self._typed[1])
+        elif "chat" in actor.permissions and self._queries < QUERIES_MAX:
+            self._queries += 1
+            self.chat.spawn(self._find_typed(signal))
+
+    def _note_own(self, conversation: str) -> None:
+        """A conversation that began after the welcome is not in the list yet: it is looked up once."""
+        if conversation not in self.conversations and self._queries < QUERIES_MAX and len(self.conversations) < 50:
+            self._queries += 1
+            self.chat.spawn(self._find_own(conversation))
+
+    async def _find_own(self, conversation: str) -> None:
+        assert self.actor is not None
+        try:
+            found = await self._customer_of(conversation)
+            if found == self.actor.id and self.actor.conversation in (None, conversation):
+                self.conversations |= {conversation}
+        except ChatError:
+            pass  # typing is not worth a word when the store is away
+        finally:
+            self._queries -= 1
+
+    async def _find_typed(self, signal: SetTyping) -> None:
+        try:
+            self._typed = (signal.conversation, await self._customer_of(signal.conversation))
+            self._publish_typing(signal, self._typed[1])
+        except ChatError:
+            pass
+        finally:
+            self._queries -= 1
+
+    async def _customer_of(self, conversation: str) -> str:
+        assert self.actor is not None
+        shop = self.actor.shop
+
+        async def job(tx: Transaction) -> str:
+            found = await find_conversation(tx, shop, conversation)
+            if found is None:
+                raise NotFound("no such conversation")
+            return found.customer
+
+        return await self.chat.store.read(job)
+
+    def _publish_typing(self, signal: SetTyping, customer: str | None) -> None:
+        """A customer's typing goes to the staff, staff's to the customer and to their colleagues."""
+        actor = self.actor
+        if actor is None:
+            return
+        data = {"conversation": signal.conversation, "author": _as_author(actor), "on": signal.on}
+        items = [Signal("typing", data, None, self.name)]
+        if customer is not None:
+            items.append(Signal("typing", data, customer, self.name))
+        self.chat.bus.publish(actor.shop, items)
+
+    # ------------------------------------------------------------------ hello and welcome
+
+    async def _welcome(self, hello: Hello) -> None:
+        chat = self.chat
+        try:
+            if self._shop is None:
+                identified = await identify_staff(chat, hello)
+            else:
+                identified = await identify_customer(chat, self._shop, hello)
+            actor = identified.actor
+            if self._transport is None:
+                return
+            self.session = identified.session
+            self._backlog = []
+            self.actor = actor
+            chat.hub.follow(self, actor.shop, _stream(actor))
+            self._active = hello.active
+            chat.presence.hold(actor.shop, _person(actor), self.name, active=hello.active, now=chat.loop.time())
+            beginning = await read_beginning(chat, actor, hello.resume)
+        except NotAuthenticated as error:
+            self._send(error_frame(self.codec, None, error))
+            self.close(CloseCode.NOT_AUTHENTICATED, error.message)
+            return
+        except ChatError as error:
+            self._send(error_frame(self.codec, None, error))
+            self.close(CloseCode.TRY_LATER, '{"delay_ms":2000}')
+            return
+        except Exception:
+            logger.exception("a hello failed")
+            self.close(CloseCode.INTERNAL_ERROR, "chatd could not do this")
+            return
+        if self._transport is None or self._backlog is None:
+            return
+        chat.hub.begin(actor.shop, beginning.shop_number)
+        self.conversations = beginning.conversations
+        self._send(
+            encode(
+                self.codec,
+                welcome_message(
+                    chat, actor, beginning, hello.resume, connection=self.name, token=identified.token
+                ),
+            )
+        )
+        number = beginning.number
+        customer = actor.is_customer
+        frames: list[bytes] = []
+        for missed in beginning.missed or ():
+            own = missed.customer_number if customer else missed.number
+            assert own is not None, "a stream holds only what has a number in it"
+            frames.append(self._own_frame(own, missed.conversation, event_frame(self.codec, own, missed.record)))
+        backlog, self._backlog = self._backlog, None
+        for own, conversation, event in backlog:
+            if own > number:
+                number = own
+                frames.append(self._own_frame(own, conversation, event))
+        if frames:
+            self._send(b"".join(frames))
+        self._protocol.opened()
+        self._welcoming = None
+
+    def _own_frame(self, number: int, conversation: str | None, event: bytes) -> bytes:
+        """The frame, unless this client sees one conversation only and the event is of another."""
+        assert self.actor is not None
+        if self.actor.conversation is None or self.actor.conversation == conversation:
+            return event
+        return event_frame(self.codec, number, ELSEWHERE)
+
+    # ------------------------------------------------------------------ out: the hub's side
+
+    def deliver(self, chunk: Chunk) -> None:
+        backlog = self._backlog
+        if backlog is not None:
+            if len(backlog) + len(chunk.frames) > BACKLOG_FRAMES_MAX:
+                self._cut_slow()
+            else:
+                backlog.extend(chunk.frames)
+            return
+        actor = self.actor
+        if actor is not None and actor.conversation is not None:
+            self._send(b"".join([self._own_frame(*entry) for entry in chunk.frames]), len(chunk.frames))
+        else:
+            self._send(chunk.data, len(chunk.frames))
+
+    def signal(self, frame: bytes) -> None:
+        # What is true only now is not worth keeping for later: before the welcome, and behind a full transport, it goes.
+        if self._backlog is None and not self._paused:
+            self._send(frame)
+
+    # ------------------------------------------------------------------ out: the transport's side
+
+    def _send(self, data: bytes, frames: int = 1) -> None:
+        if self._transport is None or self._closing_at is not None:
+            return
+        if not self._out and not self._paused:
+            self.chat.will_send(self)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        self._out_frames += frames
+        settings = self.chat.settings
+        if self._paused and (
+            self._out_bytes > settings.connection_queue_bytes_max - WRITE_BUFFER_BYTES
+            or self._out_frames > settings.connection_queue_frames_max
+        ):
+            self._cut_slow()
+
+    def flush(self) -> None:
+        """Write what was collected, with one call, as far as the transport is not full already."""
+        if not self._out or self._paused or self._transport is None:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        self._out_bytes = 0
+        self._out_frames = 0
+        self._transport.write(data)
+
+    def _cut_slow(self) -> None:
+        """What waits is dropped, for the log has it; the client is told so, in case it is still reading at all."""
+        self._out.clear()
+        self._out_bytes = self._out_frames = 0
+        self.close(CloseCode.SLOW_CONSUMER, "too much was waiting; come back and resume")
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; the wheel ends it if the peer does not."""
+        transport = self._transport
+        if transport is None or self._closing_at is not None:
+            return
+        if not self._paused:
+            self.flush()
+        transport.write(close_frame(code, reason))
+        self._closing_at = self.chat.loop.time() + CLOSE_SECONDS
+        self._protocol.closed()
+        self.chat.wheel.watch(self, self._closing_at)
+        if code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_TEXT, CloseCode.FRAME_TOO_LARGE):
+            transport.close()  # its parser and ours are out of step: no answer could be understood
+
+    def end_session(self) -> None:
+        self.close(CloseCode.SESSION_ENDED, "logged out")
+
+    # ------------------------------------------------------------------ the wheel's side
+
+    def check(self, now: float) -> float | None:
+        transport = self._transport
+        if transport is None:
+            return None
+        if self._closing_at is not None:
+            if now < self._closing_at:
+                return self._closing_at
+            transport.abort()
+            return None
+        settings = self.chat.settings
+        if self._protocol.state is State.HELLO:
+            due = self._started_at + settings.hello_timeout_seconds
+            if now < due:
+                return due
+            self.close(CloseCode.HELLO_TIMEOUT, f"no hello within {settings.hello_timeout_seconds:g} s")
+            return None
+        quiet = now - self._heard_at
+        if quiet >= settings.silent_after_seconds:
+            self.close(CloseCode.SILENT, "nothing was heard for too long")
+            return None
+        if quiet >= settings.heartbeat_seconds:
+            if not self._pinged:
+                self._pinged = True
+                self._send(_PING_FRAME)
+            return self._heard_at + settings.silent_after_seconds
+        return self._heard_at + settings.heartbeat_seconds
+
+
+def _stream(actor: Actor) -> str | None:
+    """Whose stream an actor follows: a customer's own, or (None) the shop's."""
+    return actor.id if actor.is_customer else None
+
+
+def _person(actor: Actor) -> str:
+    return actor.id if actor.is_customer else STAFF_PERSON + actor.id
+
+
+def _as_author(actor: Actor) -> dict[str, str]:
+    return {"kind": actor.author.kind, "id": actor.id, "name": actor.name}

@@ -1,0 +1,107 @@
+"""The welcome: from a hello to a connection that misses nothing.
+
+    1. begin to follow; what happens from now on is kept aside by the connection
+    2. read, in one transaction, the events after the client's number, or else the whole state as of a number
+    3. send that, then what was kept aside and is newer, then live
+
+Whatever is committed before the read is in it; whatever is committed after it is kept aside, because following began
+earlier; what is in both is told apart by its number (G4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chatd.domain.people import Actor
+from chatd.store import log
+from chatd.store.contract import Transaction
+from chatd.store.conversations import find_all_of_customer
+from chatd.store.log import Recorded
+from chatd.store.snapshots import customer_snapshot, staff_snapshot
+from chatd.web.parts import Chat
+from chatd.wire.frames import Resume
+
+STAFF_PERSON = "staff:"
+"""Before a staff id in presence: customers' ids never hold a colon."""
+
+
+class Beginning(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a connection starts: after `number` of its own stream; `shop_number` is the shop's at the same moment.
+    Either `missed` events bring an old state there, or `snapshot` is a new one."""
+
+    epoch: str
+    number: int
+    shop_number: int
+    missed: list[Recorded] | None
+    snapshot: dict[str, Any] | None
+    conversations: frozenset[str]
+
+
+async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beginning:
+    """One read, of one moment. Raises `NotFound` when shop or staff are gone, `StoreUnavailable`."""
+    customer = actor.id if actor.is_customer else None
+    most = chat.limits.resume_events_max
+
+    async def job(tx: Transaction) -> Beginning:
+        epoch, shop_number = await log.head(tx, actor.shop)
+        number = shop_number if customer is None else (await log.head(tx, actor.shop, customer))[1]
+        own = frozenset[str]()
+        if customer is not None:
+            own = frozenset(found.id for found in await find_all_of_customer(tx, actor.shop, customer))
+            if actor.conversation is not None:
+                own &= {actor.conversation}
+        missed: list[Recorded] | None = None
+        if resume is not None and resume.epoch == epoch:
+            missing = number - resume.number
+            if 0 <= missing <= most:
+                missed = await log.read_after(tx, actor.shop, after=resume.number, most=most + 1, customer=customer)
+                if len(missed) != missing:
+                    missed = None  # the log no longer goes back that far
+        snapshot: dict[str, Any] | None = None
+        if missed is None:
+            read = (
+                await staff_snapshot(tx, actor.shop, actor.id, permissions=actor.permissions, state="open")
+                if customer is None
+                else await customer_snapshot(tx, actor.shop, customer, conversation=actor.conversation)
+            )
+            snapshot = read.state
+        return Beginning(
+            epoch=epoch,
+            number=number,
+            shop_number=shop_number,
+            missed=missed,
+            snapshot=snapshot,
+            conversations=own,
+        )
+
+    return await chat.store.read(job)
+
+
+def welcome_message(
+    chat: Chat, actor: Actor, beginning: Beginning, resume: Resume | None, *, connection: str, token: str | None
+) -> dict[str, Any]:
+    """The welcome frame of docs/protocol.md section 2, as an object."""
+    resumed = beginning.missed is not None and resume is not None
+    message: dict[str, Any] = {
+        "type": "welcome",
+        "version": 1,
+        "connection": connection,
+        "epoch": beginning.epoch,
+        "number": resume.number if resumed and resume is not None else beginning.number,
+        "resumed": resumed,
+        "you": {"kind": actor.kind, "id": actor.id},
+        "limits": chat.limits,
+        "heartbeat_seconds": chat.limits.heartbeat_seconds,
+    }
+    if token is not None:
+        message["token"] = token
+    online = chat.presence.online(actor.shop)
+    if actor.is_customer:
+        message["shop_online"] = any(person.startswith(STAFF_PERSON) for person in online)
+    else:
+        message["online"] = [person for person in online if not person.startswith(STAFF_PERSON)]
+    if not resumed:
+        message["snapshot"] = beginning.snapshot
+    return message
