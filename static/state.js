@@ -187,7 +187,10 @@ export function applyToStaff(state, number, event) {
     for (const row of state.rows.values()) if (row.customer.id === event.customer) row.customer = event.person;
   }
   const thread = state.threads.get(event.conversation);
-  if (thread) applyToThread(thread, number, event);
+  if (thread) {
+    insert(thread, number, event);
+    applyBeside(thread, event);
+  }
   const row = state.rows.get(event.conversation);
   if (row) applyToRow(row, number, event, state.me.id);
   return { kind, conversation: event.conversation ?? undefined, ...(!row && RAISES.has(event.type) && { missing: true }) };
@@ -246,9 +249,8 @@ function applyToRow(row, number, event, me) {
   row.unread = Math.max(0, row.incoming - row.incoming_seen);
 }
 
-/** @param {Thread} thread @param {number} number @param {any} event */
-function applyToThread(thread, number, event) {
-  insert(thread, number, event);
+/** What is known beside the lines of a thread. @param {Thread} thread @param {any} event */
+function applyBeside(thread, event) {
   if (event.type === "cart_changed") thread.cart = { cart: event.cart, at: event.at };
   if (KINDS[event.type] !== "mail") return;
   const { mail, first, last } = event;
@@ -368,7 +370,8 @@ function mergeThread(state, id, { thread: entries, more, mails, cart }) {
     for (const { number, event } of state.recent) {
       if (event.conversation !== id) continue;
       // An older line that is not on the page stands before it, beyond what is loaded.
-      if (number > newest || !standsInThread(event)) applyToThread(thread, number, event);
+      if (number > newest) insert(thread, number, event);
+      applyBeside(thread, event);
     }
   }
   state.threads.set(id, thread);
