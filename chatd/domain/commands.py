@@ -14,7 +14,12 @@ from msgspec import Meta
 
 ClientId = Annotated[
     str,
-    Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="made by the sender, unguessable enough never to repeat"),
+    Meta(
+        min_length=8,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="made by the sender, unguessable enough never to repeat",
+    ),
 ]
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -173,11 +178,16 @@ class RecordPresence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a mail: see `notify.courier`."""
+    """What became of a mail: see `notify.courier`. `owner` names the claim that is settled, so that a courier whose
+    lease has gone to another changes nothing; without it the mail is one that waited for its customer to leave.
+    `due_at` is when it is looked at next; `doubtful` says that it may have arrived although nobody confirmed it."""
 
     mail: str
     outcome: Literal["queued", "sent", "retrying", "failed", "withdrawn"]
     reason: str | None = None
+    owner: str = ""
+    due_at: int | None = None
+    doubtful: bool = False
 
 
 CUSTOMER_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, MarkDelivered, Introduce, UpdateCart)
