@@ -85,7 +85,6 @@ def test_a_port_of_its_own_moves_the_base_url_along() -> None:
         ("base_url", "https://me:pw@chat.example.com", "without a path"),
         ("base_url", "https://chat.example.com:99999", "without a path"),
         ("database_url", "mysql://localhost/chatd", "it starts with sqlite:///"),
-        ("redis_url", "localhost:6379", "it starts with redis://"),
         ("allowed_hosts", "https://chat.example.com", "without scheme or port"),
         ("allowed_hosts", "*", "without scheme or port"),
         ("mail_from_fallback", "shop", "expected an e-mail address"),
@@ -141,15 +140,13 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
         "CHATD_SECRET": "correct-horse-battery-staple-1234",
         "CHATD_SMTP_USERNAME": "chatd",
         "CHATD_SMTP_PASSWORD": "hunter2-hunter2",
-        "CHATD_REDIS_URL": "redis://chatd:tr0ub4dor@localhost:6379/0",
     }
     settings = read_settings(environ)
     shown = repr(settings) + "".join(row.value for row in table(settings, environ))
-    problems = "\n".join(refused(secret="too-short", redis_url="http://chatd:tr0ub4dor@localhost", port="x"))
+    problems = "\n".join(refused(secret="too-short", database_url="mysql://chatd:tr0ub4dor@localhost/chatd", port="x"))
     for text in (shown, problems):
         for word in ("correct-horse", "hunter2", "tr0ub4dor", "too-short"):
             assert word not in text
-    assert "redis://chatd:(hidden)@localhost:6379/0" in shown
 
 
 def test_the_secret_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
@@ -211,4 +208,4 @@ def test_a_number_has_its_unit_in_its_name(name: str) -> None:
 
 
 def test_what_could_give_access_is_marked_as_secret() -> None:
-    assert [name for name in NAMES if is_secret(name)] == ["database_url", "redis_url", "secret", "smtp_password"]
+    assert [name for name in NAMES if is_secret(name)] == ["database_url", "secret", "smtp_password"]

@@ -50,14 +50,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ""
-    redis_url: Annotated[
-        str,
-        _text(
-            "Redis that joins several processes. Empty: one process alone.",
-            "an address like redis://localhost:6379/0",
-            secret=True,
-        ),
-    ] = ""
     secret: Annotated[
         str,
         _text(
