@@ -1,7 +1,7 @@
 """Which language to speak, and the few texts that the server itself says to people.
 
 `pick_locale` reads `Accept-Language` (RFC 9110 section 12.5.4, matched as RFC 4647 section 3.4 "Lookup" says). `text`
-has the sentences of login and error pages and the launcher's labels; everything else that people read is in the
+has the sentences of error pages and the launcher's labels; everything else that people read is in the
 catalogues under `static/`, in the browser. A test keeps the languages complete and their placeholders the same.
 """
 
@@ -61,11 +61,6 @@ def texts(locale: str, prefix: str) -> dict[str, str]:
 
 
 _KEYS = (
-    "login.not_authenticated",
-    "login.too_fast",
-    "login.expired",
-    "login.foreign",
-    "login.temporary",
     "launcher.open",
     "launcher.close",
     "launcher.failed",
@@ -78,6 +73,7 @@ _KEYS = (
     "error.429",
     "error.500",
     "error.503",
+    "error.foreign_origin",
     "error.request",
 )
 
@@ -89,11 +85,6 @@ def _catalogue(*sentences: str) -> MappingProxyType[str, str]:
 TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
     {
         "en": _catalogue(
-            "E-mail or password is not right.",
-            "Too many tries. Try again in {seconds} s.",
-            "This page was open for too long. Please log in again.",
-            "This form came from another address. Open {base_url} and log in there.",
-            "chatd cannot do this right now. Please try again.",
             "Chat with us",
             "Close the chat",
             "The chat could not be loaded. Try again.",
@@ -106,14 +97,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "Too many requests. Please wait a moment.",
             "This should not have happened. It has been written down.",
             "chatd cannot do this right now. Please try again.",
+            "This came from a page of another address. Open {base_url} and try again there.",
             "Request {id}",
         ),
         "sv": _catalogue(
-            "E-postadressen eller lösenordet stämmer inte.",
-            "För många försök. Försök igen om {seconds} s.",
-            "Sidan var öppen för länge. Logga in igen.",
-            "Formuläret kom från en annan adress. Öppna {base_url} och logga in där.",
-            "chatd kan inte göra det just nu. Försök igen.",
             "Chatta med oss",
             "Stäng chatten",
             "Chatten kunde inte laddas. Försök igen.",
@@ -126,14 +113,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "För många förfrågningar. Vänta en stund.",
             "Det här skulle inte ha hänt. Det har antecknats.",
             "chatd kan inte göra det just nu. Försök igen.",
+            "Det här kom från en sida på en annan adress. Öppna {base_url} och försök igen där.",
             "Begäran {id}",
         ),
         "de": _catalogue(
-            "E-Mail-Adresse oder Passwort stimmt nicht.",
-            "Zu viele Versuche. Bitte in {seconds} s erneut versuchen.",
-            "Die Seite war zu lange offen. Bitte erneut anmelden.",
-            "Das Formular kam von einer anderen Adresse. Bitte {base_url} öffnen und dort anmelden.",
-            "chatd kann das gerade nicht tun. Bitte erneut versuchen.",
             "Mit uns chatten",
             "Chat schließen",
             "Der Chat konnte nicht geladen werden. Bitte erneut versuchen.",
@@ -146,14 +129,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "Zu viele Anfragen. Bitte einen Moment warten.",
             "Das hätte nicht passieren dürfen. Es wurde festgehalten.",
             "chatd kann das gerade nicht tun. Bitte erneut versuchen.",
+            "Das kam von einer Seite unter einer anderen Adresse. Bitte {base_url} öffnen und dort neu versuchen.",
             "Anfrage {id}",
         ),
         "es": _catalogue(
-            "El correo o la contraseña no son correctos.",
-            "Demasiados intentos. Inténtelo de nuevo en {seconds} s.",
-            "La página estuvo abierta demasiado tiempo. Inicie sesión de nuevo.",
-            "El formulario llegó desde otra dirección. Abra {base_url} e inicie sesión allí.",
-            "chatd no puede hacerlo ahora mismo. Inténtelo de nuevo.",
             "Chatee con nosotros",
             "Cerrar el chat",
             "No se pudo cargar el chat. Inténtelo de nuevo.",
@@ -166,14 +145,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "Demasiadas solicitudes. Espere un momento.",
             "Esto no debería haber ocurrido. Ha quedado registrado.",
             "chatd no puede hacerlo ahora mismo. Inténtelo de nuevo.",
+            "Esto llegó desde una página de otra dirección. Abra {base_url} e inténtelo allí.",
             "Solicitud {id}",
         ),
         "fr": _catalogue(
-            "L’adresse e-mail ou le mot de passe est incorrect.",
-            "Trop d’essais. Réessayez dans {seconds} s.",
-            "La page est restée ouverte trop longtemps. Veuillez vous reconnecter.",
-            "Le formulaire provenait d’une autre adresse. Ouvrez {base_url} et connectez-vous là.",
-            "chatd ne peut pas le faire pour le moment. Veuillez réessayer.",
             "Discuter avec nous",
             "Fermer la discussion",
             "La discussion n’a pas pu être chargée. Réessayez.",
@@ -186,14 +161,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "Trop de demandes. Patientez un instant.",
             "Cela n’aurait pas dû arriver. L’incident a été noté.",
             "chatd ne peut pas le faire pour le moment. Veuillez réessayer.",
+            "Cela provenait d’une page d’une autre adresse. Ouvrez {base_url} et réessayez là.",
             "Demande {id}",
         ),
         "ru": _catalogue(
-            "Неверный адрес или пароль.",
-            "Слишком много попыток. Повторите через {seconds} с.",
-            "Страница была открыта слишком долго. Войдите ещё раз.",
-            "Форма пришла с другого адреса. Откройте {base_url} и войдите там.",
-            "Сейчас chatd не может этого сделать. Попробуйте ещё раз.",
             "Напишите нам",
             "Закрыть чат",
             "Не удалось загрузить чат. Попробуйте ещё раз.",
@@ -206,14 +177,10 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "Слишком много запросов. Подождите немного.",
             "Этого не должно было случиться. Сбой записан.",
             "Сейчас chatd не может этого сделать. Попробуйте ещё раз.",
+            "Запрос пришёл со страницы другого адреса. Откройте {base_url} и попробуйте там.",
             "Запрос {id}",
         ),
         "zh": _catalogue(
-            "邮箱或密码不正确。",
-            "尝试次数过多，请在 {seconds} 秒后重试。",
-            "页面打开时间过长，请重新登录。",
-            "表单来自其他地址。请打开 {base_url} 并在那里登录。",
-            "chatd 暂时无法完成此操作，请重试。",
             "与我们聊天",
             "关闭聊天",
             "聊天加载失败，请重试。",
@@ -226,6 +193,7 @@ TEXTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
             "请求过多，请稍候。",
             "这本不该发生，问题已被记录。",
             "chatd 暂时无法完成此操作，请重试。",
+            "该请求来自其他地址的页面。请打开 {base_url} 后重试。",
             "请求 {id}",
         ),
     }

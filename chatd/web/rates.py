@@ -1,0 +1,56 @@
+"""How often something may be tried, with an exact answer to "when again?" and bounded memory.
+
+The generic cell rate algorithm: of each key one number is kept, the time at which all that was taken will be worn off.
+A burst is allowed at once, then one more for each `seconds / burst` that passes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+KEYS_MAX = 50_000
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """`burst` tries at once, and as many again in every `seconds`."""
+
+    burst: int
+    seconds: float
+
+
+class RateLimiter:
+    """Tries per key. When more keys are alive than there is room for, the one that began longest ago is forgotten; a
+    key's own tries never make it older, so it cannot be pushed out by itself."""
+
+    def __init__(self, rate: Rate, *, keys_max: int = KEYS_MAX) -> None:
+        self._step = rate.seconds / rate.burst
+        self._tolerance = rate.seconds - self._step
+        self._keys_max = keys_max
+        self._worn_off_at: dict[str, float] = {}
+
+    def wait_seconds(self, key: str, now: float) -> float:
+        """How long until the next try is allowed; 0 when it is now. Takes nothing."""
+        return max(0.0, self._worn_off_at.get(key, now) - self._tolerance - now)
+
+    def take(self, key: str, now: float) -> None:
+        """Count one try, allowed or not."""
+        if key not in self._worn_off_at and len(self._worn_off_at) >= self._keys_max:
+            self._make_room(now)
+        # A try beyond the limit is refused by whoever asked `wait_seconds`; it must not push the end ever further away.
+        self._worn_off_at[key] = min(
+            max(self._worn_off_at.get(key, now), now) + self._step, now + self._tolerance + self._step
+        )
+
+    def forget(self, key: str) -> None:
+        """Start this key afresh."""
+        self._worn_off_at.pop(key, None)
+
+    def _make_room(self, now: float) -> None:
+        self._worn_off_at = {key: at for key, at in self._worn_off_at.items() if at > now}
+        if len(self._worn_off_at) >= self._keys_max:
+            # A tenth at once, so that a flood of new keys does not sweep the table for each of them.
+            for key in list(self._worn_off_at)[: max(1, self._keys_max // 10)]:
+                del self._worn_off_at[key]
+
+    def __len__(self) -> int:
+        return len(self._worn_off_at)

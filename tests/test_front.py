@@ -1,0 +1,645 @@
+"""The first thing a connection meets, tried with plain sockets against a real server: who dawdles is told and closed,
+who comes in numbers is told to wait, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from chatd.config import Settings
+from chatd.live.wheel import Wheel
+from chatd.web.addresses import AddressCounts, address_group, client_address
+from chatd.web.admission import Front
+from chatd.web.handshake import Accepted, Refused, answer_handshake
+from chatd.web.rates import Rate, RateLimiter
+from chatd.web.security import Guard, Refusals, facts_of
+from tests.door import Client, Server, serving
+
+BASE = "http://localhost"
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol: chatd.v1.json",
+    f"Origin: {BASE}",
+)
+
+
+class Echo(asyncio.Protocol):
+    """Stands where the chat's socket stands: it has the transport, and tells when it lost it."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self.on_lost = on_lost
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.on_lost()
+
+
+class NoShops:
+    def by_key(self, key: str) -> None:
+        return None
+
+
+class Echoes:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def answer(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
+        self.asked.append(path)
+        return answer_handshake(path, headers, shops=NoShops(), own_origin=BASE)
+
+    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
+        return Echo(on_lost)
+
+
+class House:
+    """An application behind a front, with short deadlines."""
+
+    def __init__(self, *, slow_after_seconds: float = 0.3, connections_max: int | None = None, **settings: Any) -> None:
+        values: dict[str, Any] = {"base_url": BASE, "handshake_timeout_seconds": 0.4, "request_body_bytes_max": 2_000}
+        self.settings = Settings(**values | settings)
+        self.sockets = Echoes()
+        self.front: Front | None = None
+        self.gone: list[str] = []
+        routes = [
+            Route("/", self.who),
+            Route("/echo", self.echo, methods=["POST"]),
+            Route("/large", self.large),
+        ]
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+            wheel = Wheel()
+            wheel.start()
+            self.front = Front(
+                self.settings,
+                wheel,
+                self.sockets,
+                connections_max=connections_max,
+                slow_after_seconds=slow_after_seconds,
+                linger_seconds=0.5,
+            )
+            yield {"front": self.front}
+            wheel.stop()
+
+        refusals = Refusals(self.settings)
+        starlette = Starlette(routes=routes, lifespan=lifespan, exception_handlers=refusals.exception_handlers())
+        self.app = Guard(starlette, self.settings, refusals)
+
+    async def who(self, request: Request) -> JSONResponse:
+        return JSONResponse({"client": facts_of(request).client})
+
+    async def echo(self, request: Request) -> PlainTextResponse:
+        try:
+            return PlainTextResponse(await request.body())
+        except Exception as error:
+            self.gone.append(type(error).__name__)
+            raise
+
+    async def large(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * 8_000_000)
+
+    @property
+    def connections(self) -> int:
+        assert self.front is not None
+        return self.front.connections
+
+    def settled(self, connections: int) -> bool:
+        """Wait until so many connections are counted."""
+        deadline = time.monotonic() + 10
+        while self.connections != connections and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.connections == connections
+
+
+@contextlib.contextmanager
+def open_house(loop: str = "asyncio", **options: Any) -> Iterator[tuple[House, Server]]:
+    house = House(**options)
+    with serving(house.app, loop=loop) as server:
+        yield house, server
+        assert house.settled(0), "a connection is still counted although all are closed"
+        assert len(house.front.counts) == 0 if house.front else True
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One server for the tests that leave nothing behind."""
+    with open_house() as (_, opened):
+        yield opened
+
+
+LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+
+
+# ---------------------------------------------------------------- deadlines
+
+
+@LOOPS
+def test_whoever_dawdles_over_the_head_is_told_and_closed_and_others_are_served(loop: str) -> None:
+    with open_house(loop) as (_, server):
+        silent, slow, dripping = server.connect(), server.connect(), server.connect()
+        slow.say("GET / HTTP/1.1\r\nHost: localhost\r\n")
+        dripping.say("GET /")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):  # byte after byte moves no deadline
+                dripping.say("x")
+                time.sleep(0.01)
+                if dripping.seconds() > 0.2:
+                    break
+        with server.connect() as other:
+            assert other.get().answer().status == 200
+        assert silent.everything() == b""
+        assert slow.everything().startswith(b"HTTP/1.1 408 ")
+        assert dripping.everything().startswith(b"HTTP/1.1 408 ")
+        for client in (silent, slow, dripping):
+            assert client.seconds() < 4
+            client.close()
+
+
+def test_bytes_that_go_on_and_on_do_not_save_a_slow_head(server: Server) -> None:
+    with server.connect() as client:
+        client.say("GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+        with contextlib.suppress(ConnectionError):
+            while client.seconds() < 8:
+                client.say("x")
+                time.sleep(0.02)
+        assert client.seconds() < 4, "it was let go on"
+
+
+@LOOPS
+def test_a_slow_body_is_ended_and_whoever_waits_for_it_hears_so(loop: str) -> None:
+    with open_house(loop) as (house, server), server.connect() as client:
+        client.say("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+        assert client.everything().startswith(b"HTTP/1.1 408 ")
+        assert client.seconds() < 4
+        assert house.settled(0)
+        assert house.gone == ["ClientDisconnect"]
+
+
+def test_a_body_that_comes_steadily_is_taken() -> None:
+    with open_house(slow_after_seconds=0.3) as (_, server), server.connect() as client:
+        client.say("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000\r\n\r\n")
+        for _ in range(10):
+            client.say("x" * 200)
+            time.sleep(0.08)
+        assert client.answer().body == b"x" * 2000
+
+
+def test_who_asks_and_does_not_read_is_cut() -> None:
+    with open_house() as (house, server), server.connect(receive_bytes=4_096) as client:
+        house.front.slow_after_seconds = -8_100  # type: ignore[union-attr]  # 8 MB at 1 kB/s would take that long
+        client.get("/large")
+        assert house.settled(0)
+
+
+def test_a_connection_that_waits_between_requests_is_closed_without_a_word() -> None:
+    house = House()
+    with serving(house.app, timeout_keep_alive=0.5) as server, server.connect() as client:
+        assert client.get().answer().status == 200
+        assert client.get().answer().status == 200
+        assert client.everything() == b""
+        assert client.seconds() < 4
+
+
+def test_a_connection_may_be_used_again_after_the_head_deadline_has_passed(server: Server) -> None:
+    with server.connect() as client:
+        for _ in range(4):
+            assert client.get().answer().status == 200
+            time.sleep(0.3)
+        assert client.seconds() > 1
+
+
+# ---------------------------------------------------------------- sizes and shapes
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("GET /" + "a" * 9_000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "a" * 17_000 + "\r\n\r\n", 431),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "a" * 40_000, 431),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n" + "X: 1\r\n" * 100 + "\r\n", 431),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2001\r\n\r\n", 413),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + "9" * 18 + "\r\n\r\n", 413),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + "9" * 5_000 + "\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", 415),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET \xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET / HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
+        ("GET / HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: evil.example\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: LOCALHOST:1234\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: [::1]:1234\r\n\r\n", 200),
+    ],
+)
+def test_what_is_too_large_or_no_request_gets_its_answer(server: Server, request_: str, status: int) -> None:
+    with server.connect() as client:
+        answered = client.say(request_).answer()
+        assert answered.status == status
+        assert answered.fields["x-content-type-options"] == "nosniff"
+        if status != 200:
+            assert b"Traceback" not in answered.body
+            assert answered.fields["content-type"] == "application/json"
+    with server.connect() as other:
+        assert other.get().answer().status == 200
+
+
+def test_a_chunked_body_without_end_is_stopped(server: Server) -> None:
+    with server.connect() as client:
+        client.say("POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            client.say("320\r\n" + "x" * 800 + "\r\n")
+        answered = client.answer()
+        assert answered.status == 413
+        assert answered.fields["connection"] == "close"
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(server: Server) -> None:
+    """Without lingering, the kernel answers the unread bytes with a reset that destroys the refusal."""
+    with server.connect() as client:
+        client.say("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400000\r\n\r\n")
+        for _ in range(8):
+            client.say("x" * 50_000)
+            time.sleep(0.005)
+        assert client.answer().status == 413
+
+
+def test_requests_ahead_of_their_answers_are_answered_in_order_and_bounded() -> None:
+    with open_house() as (house, server):
+        with server.connect() as client:
+            for number in range(3):
+                client.say(f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n{number}")
+            assert [client.answer().body for _ in range(3)] == [b"0", b"1", b"2"]
+        with server.connect() as client:
+            client.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5_000)
+            client.socket.shutdown(socket.SHUT_WR)
+            assert 1 <= client.everything().count(b"HTTP/1.1 200") <= 20
+        assert house.settled(0)
+
+
+def test_half_a_request_after_a_whole_one_does_not_spoil_its_answer(server: Server) -> None:
+    with server.connect() as client:
+        client.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n\x00\x01garbage")
+        data = client.everything()
+        assert data.startswith(b"HTTP/1.1 200 ")
+        assert data.count(b"HTTP/1.1") == 1
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@LOOPS
+def test_one_address_gets_so_many_connections_and_gets_them_back(loop: str) -> None:
+    with open_house(loop, connections_per_address_max=3) as (house, server):
+        held = [server.connect().get() for _ in range(3)]
+        assert [client.answer().status for client in held] == [200] * 3
+        with server.connect() as refused:
+            answered = refused.get().answer()
+            assert answered.status == 429
+            assert answered.fields["retry-after"] == "5"
+            assert refused.everything() == b""
+        # Rotating what the client says about itself changes nothing: no proxy is trusted.
+        for number in range(3):
+            with server.connect() as refused:
+                assert refused.get("/", f"X-Forwarded-For: 203.0.113.{number}").answer().status == 429
+        assert [client.get().answer().status for client in held] == [200] * 3, "those who are in stay in"
+        held[0].close()
+        assert house.settled(2)
+        with server.connect() as client:
+            assert client.get().answer().status == 200
+        for client in held:
+            client.close()
+
+
+def test_a_flood_of_refused_connections_is_cut_short_and_leaves_nothing() -> None:
+    with open_house(connections_per_address_max=1) as (house, server):
+        held = server.connect()
+        assert held.get().answer().status == 200
+        flood = [server.connect() for _ in range(150)]
+        assert held.get().answer().status == 200
+        assert house.front is not None and house.front.lingering <= 32
+        for client in flood:
+            client.everything()
+            assert client.seconds() < 5
+            client.close()
+        held.close()
+        assert house.settled(0)
+        assert house.front.lingering == 0
+
+
+def test_there_are_no_more_connections_than_fit() -> None:
+    with open_house(connections_max=2) as (house, server):
+        first, second = server.connect(), server.connect()
+        assert first.get().answer().status == second.get().answer().status == 200
+        with server.connect() as third:
+            assert third.get().answer().status == 503
+        second.close()
+        assert house.settled(1)
+        with server.connect() as third:
+            assert third.get().answer().status == 200
+        first.close()
+
+
+def test_behind_a_proxy_people_are_counted_and_not_the_proxy() -> None:
+    with open_house(connections_per_address_max=2, trusted_proxies=1) as (_, server):
+
+        def socket_from(forwarded: str) -> Client:
+            return server.connect().get("/v1/socket", *UPGRADE, f"X-Forwarded-For: {forwarded}")
+
+        many = [server.connect() for _ in range(10)]  # the proxy's own connections
+        assert [client.get("/", "X-Forwarded-For: 192.0.2.1").answer().status for client in many] == [200] * 10
+        mine = [socket_from("192.0.2.7") for _ in range(2)]
+        assert [client.answer().status for client in mine] == [101, 101]
+        # The client's own words stand left of the proxy's, and change nothing.
+        for spoofed in ("192.0.2.7", "203.0.113.5, 192.0.2.7", "evil, 10.0.0.1, 192.0.2.7"):
+            with socket_from(spoofed) as refused:
+                assert refused.answer().status == 429
+        with socket_from("192.0.2.8") as other:
+            assert other.answer().status == 101
+        mine[0].close()
+        deadline = time.monotonic() + 5
+        status = 0
+        while status != 101 and time.monotonic() < deadline:
+            again = socket_from("192.0.2.7")
+            status = again.answer().status
+            again.close()
+        assert status == 101
+        for client in (*many, *mine):
+            client.close()
+
+
+# ---------------------------------------------------------------- sockets
+
+
+@LOOPS
+def test_a_socket_takes_the_connection_over_and_gives_its_place_back(loop: str) -> None:
+    with open_house(loop, connections_per_address_max=2) as (house, server):
+        with server.connect() as client:
+            answered = client.get("/v1/socket", *UPGRADE).answer()
+            assert answered.status == 101
+            assert answered.fields["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+            time.sleep(1.2)  # no deadline of HTTP holds any more
+            client.say(b"\x81\x80hello")
+            assert client.receive(7) == b"\x81\x80hello"
+            assert house.connections == 1
+        assert house.settled(0)
+
+
+def test_what_a_client_sends_right_behind_the_handshake_is_not_lost(server: Server) -> None:
+    with server.connect() as client:
+        lines = "".join(f"{field}\r\n" for field in UPGRADE)
+        client.say(f"GET /v1/socket HTTP/1.1\r\nHost: localhost\r\n{lines}\r\nfirst frame")
+        assert client.answer().status == 101
+        assert client.receive(11) == b"first frame"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "host", "status"),
+    [
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: http://evil.example"), "localhost", 403),
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: null"), "localhost", 403),
+        ("/v1/socket", UPGRADE[:-1], "localhost", 403),
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: http://localhost.evil.example"), "localhost", 403),
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: http://localhost`"), "localhost", 403),
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: http://LOCALHOST"), "localhost", 403),
+        ("/v1/socket", (*UPGRADE[:-1], "Origin: http://localhost:81"), "localhost", 403),
+        ("/v1/socket/nobody", UPGRADE, "localhost", 404),
+        ("/elsewhere", UPGRADE, "localhost", 404),
+        ("/v1/socket", UPGRADE, "evil.example", 421),
+        ("http://localhost", UPGRADE, "localhost", 404),
+    ],
+)
+def test_a_socket_that_may_not_be_is_refused_in_http(
+    server: Server, path: str, fields: tuple[str, ...], host: str, status: int
+) -> None:
+    with server.connect() as client:
+        answered = client.get(path, *fields, host=host).answer()
+        assert answered.status in (status, 400 if path.startswith("http") else status)
+        assert answered.fields["connection"] == "close"
+
+
+def test_only_get_opens_a_socket() -> None:
+    with open_house() as (house, server), server.connect() as client:
+        lines = "".join(f"{field}\r\n" for field in UPGRADE)
+        client.say(f"POST /v1/socket HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\n\r\n")
+        assert client.answer().status == 400
+        assert house.sockets.asked == []
+
+
+def test_another_upgrade_is_answered_as_if_it_had_not_been_asked_for(server: Server) -> None:
+    with server.connect() as client:
+        client.get("/", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+        assert client.answer().status == 200
+        assert client.everything() == b""
+
+
+# ---------------------------------------------------------------- open files
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from tests.test_front import House
+from tests.door import uvicorn_options
+import uvicorn
+many = int(sys.argv[1]) or None
+house = House(connections_per_address_max=10_000, handshake_timeout_seconds=30.0, connections_max=many)
+config = uvicorn.Config(house.app, log_level="critical", lifespan="on", port=0, **uvicorn_options())
+server = uvicorn.Server(config)
+import asyncio
+async def main():
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+    await task
+with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("connections_max", [0, 10_000], ids=["bounded", "out of files"])
+def test_when_files_run_out_those_inside_stay_and_the_processor_rests(connections_max: int) -> None:
+    """With the bound that the front works out for itself, newcomers are told; without, accept() fails. Either way
+    nobody inside notices, nothing spins, and room that is made is used."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FEW_FILES, str(connections_max)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parent.parent,
+    )
+    newcomers: list[Client] = []
+    try:
+        assert process.stdout is not None
+        server = Server(int(process.stdout.readline()))
+        inside = server.connect()
+        newcomers.append(inside)
+        assert inside.get().answer().status == 200
+        newcomers += [server.connect() for _ in range(100)]
+        assert inside.get().answer().status == 200
+        before = _processor_seconds(process.pid)
+        time.sleep(1.5)
+        assert _processor_seconds(process.pid) - before < 0.5, "it spins"
+        assert inside.get().answer().status == 200
+        for client in newcomers[1:]:
+            client.close()
+        deadline = time.monotonic() + 10
+        status = 0
+        while status != 200 and time.monotonic() < deadline:
+            with contextlib.suppress(OSError, EOFError), server.connect() as again:
+                status = again.get().answer().status
+        assert status == 200, "room that was made is not used"
+    finally:
+        for client in newcomers:
+            client.close()
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+def _processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_bound_leaves_files_for_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chatd.web.admission import connections_that_fit
+
+    for soft, fit in ((1_024, 960), (64, 32), (1, 1), (resource.RLIM_INFINITY, 1_000_000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=soft: (limit, limit))
+        assert connections_that_fit() == fit
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "proxies", "client"),
+    [
+        ("192.0.2.1", [], 0, "192.0.2.1"),
+        ("192.0.2.1", ["203.0.113.9"], 0, "192.0.2.1"),
+        ("10.0.0.1", ["203.0.113.9"], 1, "203.0.113.9"),
+        ("10.0.0.1", ["spoof, 203.0.113.9"], 1, "203.0.113.9"),
+        ("10.0.0.1", ["spoof", "203.0.113.9"], 1, "203.0.113.9"),
+        ("10.0.0.1", ["spoof, 203.0.113.9, 10.0.0.2"], 2, "203.0.113.9"),
+        ("10.0.0.1", ["203.0.113.9"], 2, "10.0.0.1"),
+        ("10.0.0.1", [], 1, "10.0.0.1"),
+        ("10.0.0.1", ["nonsense"], 1, "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9:4711"], 1, "203.0.113.9"),
+        ("10.0.0.1", ["[2001:db8::1]:4711"], 1, "2001:db8::1"),
+        ("10.0.0.1", ["2001:DB8:0::1"], 1, "2001:db8::1"),
+        ("::ffff:192.0.2.1", [], 0, "192.0.2.1"),
+        ("fe80::1%eth0", [], 0, "fe80::1"),
+        (None, [], 0, ""),
+        (None, ["203.0.113.9"], 1, "203.0.113.9"),
+    ],
+)
+def test_whose_address_it_is(peer: str | None, forwarded: list[str], proxies: int, client: str) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    assert client_address(peer, [(b"host", b"a"), *headers], proxies) == client
+
+
+@given(st.lists(st.text(max_size=40), max_size=4))
+def test_nothing_that_a_client_says_moves_its_address(said: list[str]) -> None:
+    values = [text.encode("utf-8", "surrogatepass") for text in said]
+    headers = [(b"x-forwarded-for", value) for value in values]
+    assert client_address("192.0.2.1", headers, 0) == "192.0.2.1"
+    assert client_address("10.0.0.1", [*headers, (b"x-forwarded-for", b"192.0.2.1")], 1) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::9", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+    ],
+)
+def test_who_counts_as_one_place(one: str, other: str, same: bool) -> None:
+    assert (address_group(one) == address_group(other)) is same
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "2001:db8::1", "2001:db8::2", ""]), st.booleans()), max_size=60))
+def test_the_counts_are_exact(moves: list[tuple[str, bool]]) -> None:
+    counts = AddressCounts(3)
+    inside: list[str] = []
+    for address, comes in moves:
+        if comes:
+            group = address_group(address) if address else ""
+            expected = not address or sum(address_group(one) == group for one in inside if one) < 3
+            assert counts.enter(address) is expected
+            if expected:
+                inside.append(address)
+        elif address in inside:
+            inside.remove(address)
+            counts.leave(address)
+    for address in inside:
+        counts.leave(address)
+    assert len(counts) == 0
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_a_burst_is_allowed_then_one_at_a_time_and_the_wait_is_exact() -> None:
+    limiter = RateLimiter(Rate(burst=3, seconds=30.0))
+    now = 1_000.0
+    for _ in range(3):
+        assert limiter.wait_seconds("mia", now) == 0
+        limiter.take("mia", now)
+    wait = limiter.wait_seconds("mia", now)
+    assert wait == pytest.approx(10.0)
+    assert limiter.wait_seconds("mia", now + wait - 0.001) > 0
+    assert limiter.wait_seconds("mia", now + wait) == 0
+    assert limiter.wait_seconds("leo", now) == 0, "another key"
+    limiter.forget("mia")
+    assert limiter.wait_seconds("mia", now) == 0
+
+
+def test_trying_on_while_refused_does_not_prolong_the_wait() -> None:
+    limiter = RateLimiter(Rate(burst=2, seconds=20.0))
+    for _ in range(50):
+        limiter.take("mia", 0.0)
+    assert limiter.wait_seconds("mia", 0.0) == pytest.approx(10.0)
+
+
+def test_a_flood_of_keys_takes_bounded_memory_and_does_not_wash_out_the_newest() -> None:
+    limiter = RateLimiter(Rate(burst=1, seconds=1_000.0), keys_max=100)
+    for number in range(10_000):
+        limiter.take(str(number), float(number) / 1_000)
+        assert len(limiter) <= 100
+    assert limiter.wait_seconds("9999", 10.0) > 0
