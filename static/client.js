@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * One chatd socket that stays (docs/protocol.md, sections 2 to 7): it says hello, resumes, backs off and comes back, and
- * keeps every command in an outbox until chatd has answered. It draws nothing and decides nothing; the faces follow its
- * events "welcome", "event", "signal", "status", "pending" and "refused". No imports: a storefront loads it alone.
+ * keeps every command in an outbox until chatd has answered. It draws nothing; the faces follow its events "welcome",
+ * "event", "signal", "status", "pending" and "refused". No imports: a storefront may load it alone.
  *
  * @typedef {{id: string, type: string, at: number, state: "sending" | "failed", error?: any, [field: string]: any}} Entry
  */
@@ -15,7 +15,11 @@ const REPLACED = ["mark_seen", "mark_delivered", "update_cart"];
 const WRITTEN = ["send_message", "introduce"];
 // RFC 6455 section 7.4.1: the frame itself was unacceptable, and would be again.
 const UNACCEPTABLE = [1002, 1003, 1007, 1009];
-
+const parse = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {}
+};
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (byte + 256).toString(16).slice(1)).join("");
 const failure = ({ code = "temporary", message = code, facts = {}, temporary = false }) =>
   Object.assign(new Error(message), { code, facts, temporary });
@@ -25,37 +29,22 @@ const refused = (error) => quiet(Promise.reject(failure(error)));
 const subject = (entry) => (REPLACED.includes(entry.type) ? `${entry.type} ${entry.conversation}` : entry.id);
 
 export class Client extends EventTarget {
-  #options;
-  #env;
-  #socket = null;
-  #attempt = null;
-  #status = "connecting";
-  #running = false;
-  #present = false; // the page is here to renew its leases
-  #tries = 0;
-  #openedAt = 0;
-  #heartbeat = 0;
-  #epoch = "";
-  #number = 0;
-  #holeAt = -1;
-  #owner = newId();
+  #options; #env; #timers = new Map();
+  /** @type {"connecting" | "open" | "waiting" | "offline" | "ended"} */ #status = "connecting";
+  #running = false; #attempt = null; #socket = null; #heartbeat = 0; #openedAt = 0; #tries = 0;
+  #epoch = ""; #number = 0; #holeAt = -1; // the place in the stream
   /** @type {Entry[]} */ #outbox = [];
+  #promises = new Map(); #asks = new Map(); #refusals = 0;
   #flying = null; // one command at a time: only so does a refusal not change their order
   #sent = new Map(); // acknowledged, but the event is still on its way: id to number
-  #refusals = 0;
-  #promises = new Map();
-  #asks = new Map();
-  #timers = new Map();
-  /** When the next try is due (ms since 1970). */
-  retryAt = 0;
-  /** The close code that said "do not come back". */
-  endedCode = 0;
+  /** When the next try is due (ms since 1970). */ retryAt = 0;
+  /** The close code that said "do not come back". */ endedCode = 0;
 
   /**
    * @param {object} options
    * @param {string} options.url
-   * @param {() => object | Promise<object>} options.hello the fields of hello besides type, version and resume. If it throws,
-   *   the try has failed; an error with `endedCode` ends the client (say 4503: logged out).
+   * @param {() => object | Promise<object>} options.hello the fields of hello besides type, version and resume. If it
+   *   throws, the try has failed; an error with `endedCode` ends the client (say 4503: logged out).
    * @param {Storage | null} options.storage keeps the outbox, for all tabs of one person
    * @param {string} options.storageKey
    * @param {object} [options.environment] in place of the browser, for tests
@@ -72,7 +61,6 @@ export class Client extends EventTarget {
     };
   }
 
-  /** @returns {"connecting" | "open" | "waiting" | "offline" | "ended"} */
   get status() {
     return this.#status === "waiting" && this.#env.navigator?.onLine === false ? "offline" : this.#status;
   }
@@ -94,6 +82,7 @@ export class Client extends EventTarget {
     this.#listen("removeEventListener");
     this.#running = false;
     this.#release();
+    this.#outbox = [];
     this.#end(0);
   }
 
@@ -108,8 +97,8 @@ export class Client extends EventTarget {
   send(type, fields = {}) {
     if (this.#outbox.length >= OUTBOX_MAX) return refused({ code: "outbox_full" });
     const at = Math.max(this.#env.now(), (this.#outbox.at(-1)?.at ?? 0) + 1);
-    const entry = { ...fields, id: newId(), type, at, state: "sending" };
-    const promise = this.#promise(entry);
+    const entry = { ...JSON.parse(JSON.stringify(fields)), id: newId(), type, at, state: "sending" };
+    const promise = quiet(new Promise((resolve) => this.#promises.set(entry.id, resolve)));
     if (REPLACED.includes(type)) {
       for (const old of [...this.#outbox, ...this.#records().map((record) => record.entry)]) {
         if (old.id === this.#flying?.id || subject(old) !== subject(entry)) continue;
@@ -118,9 +107,7 @@ export class Client extends EventTarget {
       }
     }
     this.#outbox.push(entry);
-    this.#save(entry);
-    this.#scan();
-    this.#emit("pending");
+    this.#store(entry, this.#running ? at + LEASE_MS : 0);
     this.#pump();
     return promise;
   }
@@ -129,11 +116,7 @@ export class Client extends EventTarget {
   ask(type, fields = {}) {
     const id = newId();
     return new Promise((resolve, reject) => {
-      const end = (settle) => (value) => {
-        this.#asks.delete(id);
-        this.#stop(id);
-        settle(value);
-      };
+      const end = (settle) => (value) => (this.#asks.delete(id), this.#stop(id), this.#stop(`again ${id}`), settle(value));
       this.#asks.set(id, { frame: { ...fields, type, id }, resolve: end(resolve), reject: end(reject), sent: false, lost: 0 });
       this.#later(id, ASK_MS, () => this.#asks.get(id).reject(failure({ code: "unanswered", temporary: true })));
       this.#question(id);
@@ -147,19 +130,17 @@ export class Client extends EventTarget {
 
   /** Send a refused one again. */
   retry(id) {
-    const entry = this.#outbox.find((one) => one.id === id && one.state === "failed");
-    if (!entry) return;
-    entry.state = "sending";
-    delete entry.error;
-    this.#save(entry);
-    this.#emit("pending");
+    const entry = this.#find(id);
+    if (entry?.state !== "failed") return;
+    Object.assign(entry, { state: "sending", error: undefined });
+    this.#store(entry, 0);
     this.#pump();
   }
 
   /** Forget one that is not on its way. */
   discard(id) {
-    const entry = this.#outbox.find((one) => one.id === id && one !== this.#flying);
-    if (entry) this.#remove(entry, refused({ code: "discarded" }));
+    const entry = this.#find(id);
+    if (entry && entry !== this.#flying) this.#remove(entry, refused({ code: "discarded" }));
   }
 
   // ---------------------------------------------------------------- the connection
@@ -167,7 +148,6 @@ export class Client extends EventTarget {
   async #try() {
     const attempt = (this.#attempt = {});
     this.#stop("retry");
-    this.#present = true;
     this.#scan();
     this.#become("connecting");
     this.#later("silence", WELCOME_MS, () => this.#lost());
@@ -185,20 +165,17 @@ export class Client extends EventTarget {
   }
 
   #write(frame) {
-    try {
-      this.#socket.send(JSON.stringify(frame));
-    } catch {} // closing already: its end will be heard
+    this.#socket.send(JSON.stringify(frame)); // does not throw while closing
   }
 
   /** Let go of the socket; the command that flew is unsent again. */
   #drop(code = 0) {
     const socket = this.#socket, flying = this.#flying;
     this.#attempt = this.#socket = this.#flying = null;
+    this.#status = "waiting"; // whoever hears of what follows must not write
     for (const timer of ["silence", "answer", "pace", "retry"]) this.#stop(timer);
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
-    try {
-      socket?.close(1000);
-    } catch {}
+    socket?.close(1000);
     if (flying && UNACCEPTABLE.includes(code)) this.#refuse(flying, { code: code === 1009 ? "too_large" : "malformed_frame" });
     for (const ask of this.#asks.values()) if (ask.sent && ask.lost++) ask.reject(failure({ temporary: true }));
   }
@@ -208,11 +185,8 @@ export class Client extends EventTarget {
     this.#drop(code);
     if (code >= 4500 && code < 5000) return this.#end(code);
     this.#tries = steady ? 0 : this.#tries + 1;
-    let delay = this.#env.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#tries);
-    try {
-      const { delay_ms } = JSON.parse(reason);
-      if (delay_ms > delay) delay = Math.min(delay_ms, DELAY_MAX_MS);
-    } catch {} // no wish
+    const wish = Math.min(parse(reason)?.delay_ms, DELAY_MAX_MS) || 0;
+    const delay = Math.max(wish, this.#env.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#tries));
     this.retryAt = this.#env.now() + delay;
     this.#later("retry", delay, () => this.#try());
     this.#become("waiting");
@@ -231,30 +205,18 @@ export class Client extends EventTarget {
   }
 
   #hear(text) {
-    let frame;
-    try {
-      frame = JSON.parse(text);
-    } catch {}
-    if (this.#status === "open") this.#watch();
-    else if (frame?.type !== "welcome") return;
-    switch (frame?.type) {
-      case "welcome":
-        return this.#status !== "open" && this.#welcome(frame);
-      case "event":
-        return this.#event(frame);
-      case "signal":
-        return this.#emit("signal", frame);
-      case "result":
-        return this.#asks.get(frame.id)?.resolve(frame.data);
-      case "ack":
-        return this.#answered(frame);
-      case "error":
-        return this.#error(frame);
-    }
+    const frame = parse(text), { type, id } = frame ?? {};
+    if (this.#status !== "open") return type === "welcome" && this.#welcome(frame);
+    this.#watch();
+    if (type === "event") this.#event(frame);
+    else if (type === "signal") this.#emit("signal", frame);
+    else if (type === "ack") this.#answered(id, frame.result);
+    else if (type === "result") this.#asks.get(id)?.resolve(frame.data);
+    else if (type === "error") this.#error(frame);
   }
 
   #welcome(frame) {
-    const { epoch, number, resumed, heartbeat_seconds } = frame;
+    const { epoch, number, resumed, heartbeat_seconds: seconds } = frame;
     if (!Number.isInteger(number) || (resumed && epoch !== this.#epoch)) return this.#again();
     if (!resumed) {
       this.#epoch = epoch;
@@ -262,7 +224,7 @@ export class Client extends EventTarget {
       this.#arrived(Infinity);
     }
     this.#openedAt = this.#env.now();
-    this.#heartbeat = (heartbeat_seconds > 0 ? heartbeat_seconds : 25) * 1000;
+    this.#heartbeat = (seconds > 0 ? seconds : 25) * 1000;
     this.#watch();
     this.#status = "open";
     this.#emit("welcome", frame);
@@ -298,30 +260,36 @@ export class Client extends EventTarget {
 
   // ---------------------------------------------------------------- commands and queries
 
+  #find(id) {
+    return this.#outbox.find((entry) => entry.id === id);
+  }
+
   #pump() {
+    this.#emit("pending");
     if (this.#status !== "open" || this.#flying || this.#timers.has("pace")) return;
-    const entry = this.#outbox.find((one) => one.state === "sending" && !this.#sent.has(one.id));
-    if (!entry) return;
-    this.#flying = entry;
-    const { at, state, error, ...frame } = entry;
+    const next = () => this.#outbox.find((entry) => entry.state === "sending" && !this.#sent.has(entry.id));
+    if (!next()) return;
+    this.#adopt(next().at); // a person's words keep their order, in whichever tab they were written
+    const { at, state, error, ...frame } = (this.#flying = next());
     this.#write(frame);
     this.#later("answer", ANSWER_MS, () => this.#lost());
   }
 
   #land(id) {
-    if (this.#flying?.id !== id) return;
+    if (!id || this.#flying?.id !== id) return false;
     this.#flying = null;
     this.#stop("answer");
+    return true;
   }
 
-  #answered({ id, result }) {
+  #answered(id, result) {
+    const entry = this.#find(id);
     this.#land(id);
     this.#refusals = 0;
-    const entry = this.#outbox.find((one) => one.id === id);
     if (entry && result?.number > this.#number) {
       // Shown as pending until its event is there, so that nothing blinks.
       this.#sent.set(id, result.number);
-      this.#store(entry, null);
+      this.#store(entry);
       this.#settle(id, result);
     } else if (entry) this.#remove(entry, result);
     this.#pump();
@@ -329,11 +297,7 @@ export class Client extends EventTarget {
 
   /** The events up to this number are there. */
   #arrived(number) {
-    for (const [id, due] of this.#sent) {
-      if (due > number) continue;
-      this.#sent.delete(id);
-      this.#remove({ id });
-    }
+    for (const [id, due] of this.#sent) if (due <= number && this.#sent.delete(id)) this.#remove({ id });
   }
 
   #question(id) {
@@ -344,38 +308,30 @@ export class Client extends EventTarget {
   }
 
   #error(error) {
-    const ask = this.#asks.get(error.id);
+    const { id, temporary, facts } = error, ask = this.#asks.get(id);
     // What chatd could not read has no id; it will have been the command that flies. If not, its ack sets that right.
-    const entry = this.#outbox.find((one) => one.id === (error.id ?? this.#flying?.id));
-    if (error.temporary) {
-      const backoff = this.#env.random() * Math.min(BACKOFF_MAX_MS, 1000 * 2 ** this.#refusals++);
-      const wait = Math.min(error.facts?.retry_after_ms ?? backoff, DELAY_MAX_MS);
-      if (ask) this.#later(`again ${error.id}`, wait, () => this.#question(error.id));
-      if (!entry || entry !== this.#flying) return;
-      this.#land(entry.id);
-      this.#later("pace", wait, () => this.#pump());
-    } else {
+    const named = id ?? (temporary ? id : this.#flying?.id), entry = this.#find(named);
+    if (!temporary) {
+      this.#land(named);
       ask?.reject(failure(error));
       if (entry) this.#refuse(entry, error);
-      this.#pump();
+      return this.#pump();
     }
+    const backoff = this.#env.random() * Math.min(BACKOFF_MAX_MS, 1000 * 2 ** this.#refusals++);
+    const wait = Math.min(facts?.retry_after_ms ?? backoff, DELAY_MAX_MS);
+    if (ask) this.#later(`again ${id}`, wait, () => this.#question(id));
+    if (this.#land(named)) this.#later("pace", wait, () => this.#pump());
   }
 
   #refuse(entry, refusal) {
     const error = failure(refusal), { code, message, facts, temporary } = error;
-    this.#land(entry.id);
     this.#settle(entry.id, refused(error));
     if (WRITTEN.includes(entry.type)) {
-      entry.state = "failed";
-      entry.error = { code, message, facts, temporary };
-      this.#save(entry);
+      Object.assign(entry, { state: "failed", error: { code, message, facts, temporary } });
+      this.#store(entry, 0);
       this.#emit("pending");
     } else this.#remove(entry);
     this.#emit("refused", { command: entry, error });
-  }
-
-  #promise({ id }) {
-    return quiet(new Promise((resolve) => this.#promises.set(id, resolve)));
   }
 
   #settle(id, result) {
@@ -385,14 +341,14 @@ export class Client extends EventTarget {
 
   #remove(entry, result = {}) {
     this.#outbox = this.#outbox.filter((one) => one.id !== entry.id);
-    this.#store(entry, null);
+    this.#store(entry);
     this.#settle(entry.id, result);
     this.#emit("pending");
   }
 
   // ---------------------------------------------------------------- the outbox in storage
-  // An item for each entry, so that tabs do not overwrite each other's. An entry is sent by the tab that holds its lease; when
-  // that tab is gone, by the one that notices. If two send it after all, its id makes that harmless.
+  // One item for each entry, so that tabs do not overwrite each other's. It is the writing tab's alone for a while; what is
+  // there longer, or was left by a page that went, is everybody's. Several may send it: its id makes that harmless.
 
   #key(id) {
     return `${this.#options.storageKey}.outbox.${id}`;
@@ -402,14 +358,10 @@ export class Client extends EventTarget {
   #store(entry, until) {
     try {
       const { storage } = this.#options, key = this.#key(entry.id);
-      if (until === null) storage.removeItem(key);
-      else storage.setItem(key, JSON.stringify({ entry, owner: this.#owner, until }));
+      if (until === undefined) storage.removeItem(key);
+      else storage.setItem(key, JSON.stringify({ entry, until }));
       return true;
     } catch {}
-  }
-
-  #save(entry) {
-    return this.#store(entry, this.#present ? this.#env.now() + LEASE_MS : 0);
   }
 
   #records() {
@@ -417,45 +369,43 @@ export class Client extends EventTarget {
     try {
       const { storage } = this.#options;
       for (let i = 0; i < storage.length; i++) {
-        const key = storage.key(i);
-        if (!key.startsWith(this.#key(""))) continue;
-        try {
-          const record = JSON.parse(storage.getItem(key));
-          if (key === this.#key(record.entry.id)) records.push(record);
-        } catch {} // not by us
+        const key = storage.key(i), record = key.startsWith(this.#key("")) && parse(storage.getItem(key));
+        if (record?.entry && key === this.#key(record.entry.id)) records.push(record);
       }
     } catch {}
     return records;
   }
 
-  /** Renew our leases and adopt what nobody holds. */
-  #scan() {
-    const now = this.#env.now(), records = this.#records(), held = this.#outbox.length;
-    for (const { entry, owner, until } of records) {
-      const left = until - now, own = this.#outbox.find((one) => one.id === entry.id);
-      if (own && owner === this.#owner && left < LEASE_MS * 0.7) this.#save(own);
-      if (own || (left > 0 && left <= LEASE_MS)) continue; // more than a lease: the clock was set back
-      this.#outbox.push(entry);
-      this.#save(entry);
+  /** Take what is everybody's, and everything that is older than `before`. */
+  #adopt(before = 0) {
+    const now = this.#env.now();
+    for (const { entry, until } of this.#records()) {
+      const own = this.#find(entry.id);
+      if (own && own !== this.#flying) Object.assign(own, { state: entry.state, error: entry.error });
+      // More than a lease is left: the clock was set back.
+      else if (!own && (until <= now || until > now + LEASE_MS || entry.at < before)) this.#outbox.push(entry);
+      else if (!own) this.#later("lease", LEASE_MS, () => this.#scan());
     }
-    if (records.length && this.#present) this.#later("lease", LEASE_MS / 3, () => this.#scan());
-    if (this.#outbox.length === held) return;
     this.#outbox.sort((one, other) => one.at - other.at);
-    this.#emit("pending");
+  }
+
+  #scan() {
+    this.#adopt();
     this.#pump();
   }
 
   /** The page goes; the next one may have its entries at once. */
   #release() {
-    this.#present = false;
     this.#stop("lease");
-    this.#outbox = this.#outbox.filter((entry) => !this.#sent.has(entry.id) && !this.#save(entry));
+    const kept = this.#records().map((record) => record.entry.id); // and not what its owner has cleared away
+    const goes = (entry) => this.#sent.has(entry.id) || (kept.includes(entry.id) && this.#store(entry, 0));
+    this.#outbox = this.#outbox.filter((entry) => !goes(entry));
     this.#sent.clear();
   }
 
   // ---------------------------------------------------------------- the page around it
 
-  #listeners = [
+  /** @type {[string, string, (event: any) => any][]} */ #listeners = [
     ["window", "online", () => this.#wake()],
     ["window", "offline", () => this.#wake()],
     ["document", "visibilitychange", () => this.#env.document.visibilityState === "visible" && this.#wake()],
@@ -486,10 +436,7 @@ export class Client extends EventTarget {
 
   #later(name, ms, run) {
     this.#stop(name);
-    this.#timers.set(name, this.#env.setTimeout(() => {
-      this.#timers.delete(name);
-      run();
-    }, ms));
+    this.#timers.set(name, this.#env.setTimeout(() => this.#timers.delete(name) && run(), ms));
   }
 
   #stop(name) {

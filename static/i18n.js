@@ -9,7 +9,9 @@
  * @typedef {Record<string, string | number>} Facts
  */
 
-const MINUTE_MS = 60_000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS;
+const MINUTE_MS = 60_000,
+  HOUR_MS = 60 * MINUTE_MS,
+  DAY_MS = 24 * HOUR_MS;
 
 /**
  * The translator is called with a key and facts, and has the formatters; it may be taken apart:
@@ -27,14 +29,20 @@ export function makeTranslator(catalogue, locale, timeZone) {
   const numbers = new Intl.NumberFormat(locale);
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
-  const dates = (/** @type {Intl.DateTimeFormatOptions} */ options) => new Intl.DateTimeFormat(locale, { ...options, timeZone });
+  const dates = (/** @type {Intl.DateTimeFormatOptions} */ options) =>
+    new Intl.DateTimeFormat(locale, { ...options, timeZone });
   const times = dates({ hour: "numeric", minute: "2-digit" });
   const dateTimes = dates({ dateStyle: "long", timeStyle: "short" });
   const shortDates = dates({ dateStyle: "short" });
   const daysOfThisYear = dates({ weekday: "long", day: "numeric", month: "long" });
   const daysOfOtherYears = dates({ day: "numeric", month: "long", year: "numeric" });
   // The civil date in the reader's zone, whatever the language's calendar is.
-  const civil = new Intl.DateTimeFormat("en-u-ca-gregory", { year: "numeric", month: "numeric", day: "numeric", timeZone });
+  const civil = new Intl.DateTimeFormat("en-u-ca-gregory", {
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    timeZone,
+  });
   /** @type {Map<string, Intl.NumberFormat>} */
   const currencies = new Map();
 
@@ -126,7 +134,9 @@ function capitalized(text, locale) {
  */
 export function pickLocale(wanted, available) {
   for (const tag of [wanted].flat()) {
-    const parts = String(tag ?? "").replaceAll("_", "-").split("-");
+    const parts = String(tag ?? "")
+      .replaceAll("_", "-")
+      .split("-");
     for (let length = parts.length; length > 0; length--) {
       const candidate = parts.slice(0, length).join("-").toLowerCase();
       const found = available.find((one) => one.toLowerCase() === candidate);

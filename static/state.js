@@ -130,7 +130,9 @@ const RAISES = new Set(["message_sent", "conversation_closed", "conversation_ope
 
 /** Whether it is kept in the thread and comes back with the history. @param {any} event */
 export function standsInThread(event) {
-  if (!Object.hasOwn(EVENTS, event.type) || !EVENTS[event.type].in_thread) return false;
+  /** @type {Record<string, {in_thread: boolean}>} */
+  const known = EVENTS;
+  if (!Object.hasOwn(known, event.type) || !known[event.type].in_thread) return false;
   return event.type !== "cart_changed" || event.changes.length > 0;
 }
 
@@ -143,7 +145,8 @@ export function applyToCustomer(state, number, event) {
     state.conversations.set(event.conversation, { ...started(event), entries: [], more: false });
   }
   const conversation = state.conversations.get(event.conversation);
-  if (!conversation) return { kind, conversation: event.conversation ?? undefined, missing: event.conversation != null };
+  if (!conversation)
+    return { kind, conversation: event.conversation ?? undefined, missing: event.conversation != null };
 
   if (event.type === "message_sent") {
     conversation.position = Math.max(conversation.position, event.message.position);
@@ -152,7 +155,8 @@ export function applyToCustomer(state, number, event) {
   }
   applyMarks(conversation, event);
   insert(conversation, number, event);
-  if (event.type === "messages_seen" && event.by === "customer") conversation.unread = unreadAfter(conversation, event.position);
+  if (event.type === "messages_seen" && event.by === "customer")
+    conversation.unread = unreadAfter(conversation, event.position);
   countUnread(state);
   return { kind, conversation: conversation.id };
 }
@@ -193,7 +197,11 @@ export function applyToStaff(state, number, event) {
   }
   const row = state.rows.get(event.conversation);
   if (row) applyToRow(row, number, event, state.me.id);
-  return { kind, conversation: event.conversation ?? undefined, ...(!row && RAISES.has(event.type) && { missing: true }) };
+  return {
+    kind,
+    conversation: event.conversation ?? undefined,
+    ...(!row && RAISES.has(event.type) && { missing: true }),
+  };
 }
 
 /** Move the place in the stream; "none" when that is all there is to do. @param {any} state @param {number} number
@@ -222,7 +230,8 @@ function started(event) {
 function applyMarks(it, event) {
   if (event.type === "conversation_closed") it.state = "closed";
   if (event.type === "conversation_opened") it.state = "open";
-  if (event.type === "messages_seen" && event.by === "shop") it.seen_by_shop = Math.max(it.seen_by_shop, event.position);
+  if (event.type === "messages_seen" && event.by === "shop")
+    it.seen_by_shop = Math.max(it.seen_by_shop, event.position);
   if (event.type === "messages_seen" && event.by === "customer") {
     it.seen_by_customer = Math.max(it.seen_by_customer, event.position);
   }
@@ -274,7 +283,9 @@ function insert(thread, number, event) {
  * them, the ones between cannot be told apart, and all that were unread before stay so until the next snapshot.
  * @param {Conversation} conversation @param {number} position */
 function unreadAfter(conversation, position) {
-  const loaded = conversation.entries.filter(({ event }) => event.type === "message_sent").map(({ event }) => event.message);
+  const loaded = conversation.entries
+    .filter(({ event }) => event.type === "message_sent")
+    .map(({ event }) => event.message);
   const complete = !conversation.more || loaded[0]?.position <= position + 1;
   const after = loaded.filter((message) => message.position > position && message.author.kind !== "customer").length;
   return complete ? after : Math.max(after, Math.min(conversation.unread, conversation.position - position));
@@ -391,7 +402,8 @@ export function threadOf(conversation, pending = []) {
   const own = conversation == null || ("kind" in conversation && conversation.kind === "shop");
   const waiting = pending.filter(
     (command) =>
-      command.type === "send_message" && (command.conversation == null ? own : command.conversation === conversation?.id),
+      command.type === "send_message" &&
+      (command.conversation == null ? own : command.conversation === conversation?.id),
   );
   if (!waiting.length) return entries;
   const told = new Set(entries.map(({ event }) => event.message?.client_id));
@@ -426,5 +438,8 @@ export function orderedRows(state, filter = {}) {
       ? filter
       : (/** @type {Row} */ row) => (!filter.state || row.state === filter.state) && (!filter.unread || row.unread > 0);
   const newest = (/** @type {Row} */ row) => row.last?.number ?? Infinity;
-  return [...state.rows.values()].filter(keep).sort((a, b) => newest(b) - newest(a) || 0).map((row) => row.id);
+  return [...state.rows.values()]
+    .filter(keep)
+    .sort((a, b) => newest(b) - newest(a) || 0)
+    .map((row) => row.id);
 }

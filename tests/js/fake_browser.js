@@ -8,7 +8,7 @@ import { Client } from "../../static/client.js";
 
 /** Lets everything that is ready run: promise callbacks, and no timers. */
 export async function settle() {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
+  for (let i = 0; i < 10; i++) await Promise.resolve();
 }
 
 export class FakeClock {
@@ -32,7 +32,9 @@ export class FakeClock {
     const until = this.now + ms;
     for (;;) {
       await settle();
-      const due = [...this.#timers.values()].filter((one) => one.at <= until).sort((a, b) => a.at - b.at || a.id - b.id)[0];
+      const due = [...this.#timers.values()]
+        .filter((one) => one.at <= until)
+        .sort((a, b) => a.at - b.at || a.id - b.id)[0];
       if (!due) break;
       this.#timers.delete(due.id);
       this.now = Math.max(this.now, due.at);
@@ -143,6 +145,7 @@ export class FakeSocket {
 /** One tab. `browser.sockets` are all that were ever made, the newest last. */
 export class FakeTab {
   sockets = [];
+  dead = false;
   random = 0.5;
   navigator = { onLine: true };
   window = new EventTarget();
@@ -150,7 +153,12 @@ export class FakeTab {
   /** Every event of the client, in its order. */
   log = [];
 
-  constructor({ clock = new FakeClock(), storage = new FakeStorage(), hello = () => ({ token: "t" }), storageKey = "chatd" } = {}) {
+  constructor({
+    clock = new FakeClock(),
+    storage = new FakeStorage(),
+    hello = () => ({ token: "t" }),
+    storageKey = "chatd",
+  } = {}) {
     this.clock = clock;
     this.storage = storage;
     const tab = this;
@@ -166,7 +174,7 @@ export class FakeTab {
             tab.sockets.push(this);
           }
         },
-        setTimeout: clock.setTimeout,
+        setTimeout: (run, ms) => clock.setTimeout(() => this.dead || run(), ms),
         clearTimeout: clock.clearTimeout,
         now: () => clock.now,
         random: () => this.random,
@@ -201,8 +209,8 @@ export class FakeTab {
 
   /** The tab is killed: no pagehide, its timers die with it. */
   crash() {
+    this.dead = true;
     this.storage.forget(this.window);
-    this.client.close = () => {};
     const socket = this.socket;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
   }

@@ -8,7 +8,8 @@ import { makeTranslator, pickLocale } from "../../static/i18n.js";
 
 const plain = (text) => text.replace(/[\u00a0\u202f\u2009]/g, " ");
 const NOON = Date.UTC(2025, 10, 22, 12, 0); // a Saturday
-const HOUR = 3_600_000, DAY = 24 * HOUR;
+const HOUR = 3_600_000,
+  DAY = 24 * HOUR;
 
 describe("words", () => {
   const t = makeTranslator(
@@ -34,9 +35,18 @@ describe("words", () => {
   });
 
   test("plurals follow the language", () => {
-    assert.deepEqual([0, 1, 2, 5].map((count) => t("unread", { count })), ["0 messages", "1 message", "2 messages", "5 messages"]);
-    const ru = makeTranslator({ unread: { one: "{count} письмо", few: "{count} письма", many: "{count} писем", other: "{count} письма" } }, "ru");
-    assert.deepEqual([1, 2, 5, 21, 112].map((count) => ru("unread", { count })), ["1 письмо", "2 письма", "5 писем", "21 письмо", "112 писем"]);
+    assert.deepEqual(
+      [0, 1, 2, 5].map((count) => t("unread", { count })),
+      ["0 messages", "1 message", "2 messages", "5 messages"],
+    );
+    const ru = makeTranslator(
+      { unread: { one: "{count} письмо", few: "{count} письма", many: "{count} писем", other: "{count} письма" } },
+      "ru",
+    );
+    assert.deepEqual(
+      [1, 2, 5, 21, 112].map((count) => ru("unread", { count })),
+      ["1 письмо", "2 письма", "5 писем", "21 письмо", "112 писем"],
+    );
     assert.equal(makeTranslator({ unread: { other: "{count}条" } }, "zh").t("unread", { count: 1 }), "1条");
   });
 
@@ -59,7 +69,8 @@ describe("money is integer minor units", () => {
     ["en", 999_999_999_999_999, "USD", "$9,999,999,999,999.99"],
     ["en", 12900, "no", "12,900 no"],
   ])) {
-    test(`${minor} ${currency} in ${locale}`, () => assert.equal(plain(makeTranslator({}, locale).money(minor, currency)), text));
+    test(`${minor} ${currency} in ${locale}`, () =>
+      assert.equal(plain(makeTranslator({}, locale).money(minor, currency)), text));
   }
 });
 
@@ -81,11 +92,17 @@ describe("times", () => {
     const summerBegins = Date.parse("2025-03-30T23:59:00+02:00");
     assert.equal(stockholm.dayBreak(Date.parse("2025-03-29T00:01:00+01:00"), summerBegins), "Yesterday");
     assert.equal(stockholm.dayBreak(Date.parse("2025-03-30T00:01:00+01:00"), summerBegins), "Today");
-    assert.equal(makeTranslator({}, "en", "Pacific/Kiritimati").dayBreak(Date.UTC(2025, 10, 22, 9), Date.UTC(2025, 10, 22, 11)), "Yesterday");
+    assert.equal(
+      makeTranslator({}, "en", "Pacific/Kiritimati").dayBreak(Date.UTC(2025, 10, 22, 9), Date.UTC(2025, 10, 22, 11)),
+      "Yesterday",
+    );
   });
 
   test("a list says the time of today, yesterday, or the date", () => {
-    assert.deepEqual([NOON, NOON - DAY, NOON - 9 * DAY].map((at) => plain(en.listTime(at, NOON))), ["12:00 PM", "Yesterday", "11/13/25"]);
+    assert.deepEqual(
+      [NOON, NOON - DAY, NOON - 9 * DAY].map((at) => plain(en.listTime(at, NOON))),
+      ["12:00 PM", "Yesterday", "11/13/25"],
+    );
   });
 
   test("how long ago; a clock that runs slow makes nothing future", () => {
@@ -99,7 +116,13 @@ describe("times", () => {
   test("of every language", () => {
     for (const locale of ["en", "sv", "de", "es", "fr", "ru", "zh", "ar"]) {
       const t = makeTranslator({}, locale, "UTC");
-      for (const text of [t.time(NOON), t.date(NOON), t.dateTime(NOON), t.dayBreak(NOON - 5 * DAY, NOON), t.number(12345.6)]) {
+      for (const text of [
+        t.time(NOON),
+        t.date(NOON),
+        t.dateTime(NOON),
+        t.dayBreak(NOON - 5 * DAY, NOON),
+        t.number(12345.6),
+      ]) {
         assert.ok(text.length > 1, locale);
       }
     }
@@ -109,8 +132,17 @@ describe("times", () => {
 describe("languages", () => {
   const OURS = ["en", "sv", "de", "es", "fr", "ru", "zh"];
   for (const [wanted, locale] of /** @type {[any, string][]} */ ([
-    ["sv", "sv"], ["sv-FI", "sv"], ["zh-Hant-TW", "zh"], ["DE_at", "de"], [["xx", "fr-CA", "en"], "fr"],
-    [[], "en"], ["", "en"], [undefined, "en"], [null, "en"], [["*"], "en"], ["english", "en"],
+    ["sv", "sv"],
+    ["sv-FI", "sv"],
+    ["zh-Hant-TW", "zh"],
+    ["DE_at", "de"],
+    [["xx", "fr-CA", "en"], "fr"],
+    [[], "en"],
+    ["", "en"],
+    [undefined, "en"],
+    [null, "en"],
+    [["*"], "en"],
+    ["english", "en"],
   ])) {
     test(`${JSON.stringify(wanted)} gets ${locale}`, () => assert.equal(pickLocale(wanted, OURS), locale));
   }

@@ -6,10 +6,21 @@
  */
 
 const PUBLIC = new Set([
-  "conversation_started", "message_sent", "messages_delivered", "messages_seen", "conversation_closed", "conversation_opened", "customer_introduced",
+  "conversation_started",
+  "message_sent",
+  "messages_delivered",
+  "messages_seen",
+  "conversation_closed",
+  "conversation_opened",
+  "customer_introduced",
 ]);
 const IN_THREAD = new Set([
-  "message_sent", "conversation_closed", "conversation_opened", "customer_introduced", "customer_came", "customer_left",
+  "message_sent",
+  "conversation_closed",
+  "conversation_opened",
+  "customer_introduced",
+  "customer_came",
+  "customer_left",
 ]);
 const PAGE = 4; // small, so that everything has a second page
 
@@ -23,7 +34,13 @@ export class ShopModel {
     { id: "s1", name: "Leo", email: "leo@shop.example", role: "owner", permissions: ["chat"] },
     { id: "s2", name: "Ada", email: "ada@shop.example", role: "agent", permissions: ["chat"] },
   ];
-  customers = ["a", "b", "c", "d", "e", "f"].map((id) => ({ id: `v-${id}`, kind: "visitor", name: "", email: "", verified: false }));
+  customers = ["a", "b", "c", "d", "e", "f"].map((id) => ({
+    id: `v-${id}`,
+    kind: "visitor",
+    name: "",
+    email: "",
+    verified: false,
+  }));
   #mails = 0;
 
   constructor(random) {
@@ -43,7 +60,18 @@ export class ShopModel {
     const started = this.#of(conversation, this.number).length > 0;
     const does = this.random.weighted(
       started
-        ? { customer_writes: 8, staff_writes: 8, staff_reads: 5, customer_reads: 3, delivered: 3, close: 2, introduce: 2, presence: 2, cart: 3, mail: 4 }
+        ? {
+            customer_writes: 8,
+            staff_writes: 8,
+            staff_reads: 5,
+            customer_reads: 3,
+            delivered: 3,
+            close: 2,
+            introduce: 2,
+            presence: 2,
+            cart: 3,
+            mail: 4,
+          }
         : { customer_writes: 1 },
     );
     this[`_${does}`](customer, conversation);
@@ -64,7 +92,12 @@ export class ShopModel {
         incoming: row.incoming + (author.kind === "customer" ? 1 : 0),
         author,
         channel: "chat",
-        parts: [{ type: "text", text: this.random.pick(["Hi", "  two\n lines ", "x".repeat(200), "你好\u00a0世界", "😀".repeat(150)]) }],
+        parts: [
+          {
+            type: "text",
+            text: this.random.pick(["Hi", "  two\n lines ", "x".repeat(200), "你好\u00a0世界", "😀".repeat(150)]),
+          },
+        ],
       },
     });
   }
@@ -86,28 +119,39 @@ export class ShopModel {
     const staff = this.random.pick(this.staff);
     const row = this.row(conversation, staff.id, this.number);
     if (row.unread) {
-      this.#add("conversation_read", customer, conversation, { staff: staff.id, incoming_seen: row.incoming, count: row.unread });
+      this.#add("conversation_read", customer, conversation, {
+        staff: staff.id,
+        incoming_seen: row.incoming,
+        count: row.unread,
+      });
     }
-    if (row.position > row.seen_by_shop) this.#add("messages_seen", customer, conversation, { by: "shop", position: row.position });
+    if (row.position > row.seen_by_shop)
+      this.#add("messages_seen", customer, conversation, { by: "shop", position: row.position });
     return staff;
   }
 
   _customer_reads(customer, conversation) {
     const { position, seen_by_customer } = this.row(conversation, "s1", this.number);
     if (position > seen_by_customer) {
-      this.#add("messages_seen", customer, conversation, { by: "customer", position: this.random.between(seen_by_customer + 1, position) });
+      this.#add("messages_seen", customer, conversation, {
+        by: "customer",
+        position: this.random.between(seen_by_customer + 1, position),
+      });
     }
   }
 
   _delivered(customer, conversation) {
     const { position, delivered } = this.row(conversation, "s1", this.number);
     if (position > delivered) {
-      this.#add("messages_delivered", customer, conversation, { position: this.random.between(delivered + 1, position) });
+      this.#add("messages_delivered", customer, conversation, {
+        position: this.random.between(delivered + 1, position),
+      });
     }
   }
 
   _close(customer, conversation) {
-    const type = this.row(conversation, "s1", this.number).state === "open" ? "conversation_closed" : "conversation_opened";
+    const type =
+      this.row(conversation, "s1", this.number).state === "open" ? "conversation_closed" : "conversation_opened";
     this.#add(type, customer, conversation, { by: { kind: "staff", id: "s1", name: "Leo" } });
   }
 
@@ -123,7 +167,10 @@ export class ShopModel {
 
   _cart(customer, conversation) {
     const changes = this.random.chance(0.3) ? [] : [{ kind: "added", title: null, quantity: 1, was: 0 }];
-    this.#add("cart_changed", customer, conversation, { cart: { currency: "EUR", subtotal: this.number, lines: [] }, changes });
+    this.#add("cart_changed", customer, conversation, {
+      cart: { currency: "EUR", subtotal: this.number, lines: [] },
+      changes,
+    });
   }
 
   _mail(customer, conversation) {
@@ -131,7 +178,12 @@ export class ShopModel {
     if (!known.length || this.random.chance(0.4)) {
       const { position } = this.row(conversation, "s1", this.number);
       const mail = `mail-${++this.#mails}`;
-      return this.#add("mail_queued", customer, conversation, { mail, first: position, last: position, email: "mia@example.com" });
+      return this.#add("mail_queued", customer, conversation, {
+        mail,
+        first: position,
+        last: position,
+        email: "mia@example.com",
+      });
     }
     const { mail, first, last, email } = this.random.pick(known);
     const type = this.random.pick(["mail_sent", "mail_failed", "mail_withdrawn"]);
@@ -143,7 +195,10 @@ export class ShopModel {
   // ------------------------------------------------ what is so, by definition
 
   #of(conversation, number) {
-    return this.log.slice(0, number).map((event, index) => ({ number: index + 1, event })).filter(({ event }) => event.conversation === conversation);
+    return this.log
+      .slice(0, number)
+      .map((event, index) => ({ number: index + 1, event }))
+      .filter(({ event }) => event.conversation === conversation);
   }
 
   /** The row as this member of staff has it after `number`, or undefined. */
@@ -154,20 +209,40 @@ export class ShopModel {
     const [begin] = of("conversation_started");
     const messages = of("message_sent");
     const last = messages.at(-1);
-    const seen = (by) => greatest(of("messages_seen").filter(({ event }) => event.by === by).map(({ event }) => event.position));
+    const seen = (by) =>
+      greatest(
+        of("messages_seen")
+          .filter(({ event }) => event.by === by)
+          .map(({ event }) => event.position),
+      );
     const incoming = messages.filter(({ event }) => event.message.author.kind === "customer").length;
-    const incoming_seen = greatest(of("conversation_read").filter(({ event }) => event.staff === staff).map(({ event }) => event.incoming_seen));
+    const incoming_seen = greatest(
+      of("conversation_read")
+        .filter(({ event }) => event.staff === staff)
+        .map(({ event }) => event.incoming_seen),
+    );
     return {
       id: conversation,
       kind: begin.event.kind,
-      state: of("conversation_closed", "conversation_opened").at(-1)?.event.type === "conversation_closed" ? "closed" : "open",
+      state:
+        of("conversation_closed", "conversation_opened").at(-1)?.event.type === "conversation_closed"
+          ? "closed"
+          : "open",
       customer: of("conversation_started", "customer_introduced").at(-1)?.event.person,
       last: last
         ? {
             number: last.number,
             at: last.event.at,
             author: last.event.message.author,
-            text: [...last.event.message.parts.map((part) => part.text).join(" ").trim().replace(/[\s]+/g, " ")].slice(0, 140).join(""),
+            text: [
+              ...last.event.message.parts
+                .map((part) => part.text)
+                .join(" ")
+                .trim()
+                .replace(/[\s]+/g, " "),
+            ]
+              .slice(0, 140)
+              .join(""),
           }
         : null,
       position: messages.length,
@@ -185,15 +260,21 @@ export class ShopModel {
   mails(conversation, number) {
     const ids = [...new Set(this.#of(conversation, number).flatMap(({ event }) => (event.mail ? [event.mail] : [])))];
     return ids.map((mail) => {
-      const events = this.#of(conversation, number).map(({ event }) => event).filter((event) => event.mail === mail);
+      const events = this.#of(conversation, number)
+        .map(({ event }) => event)
+        .filter((event) => event.mail === mail);
       const { type, first, last, reason = null, final } = events.at(-1);
-      const state = { mail_queued: "queued", mail_sent: "sent", mail_withdrawn: "withdrawn" }[type] ?? (final ? "failed" : "retrying");
+      const state =
+        { mail_queued: "queued", mail_sent: "sent", mail_withdrawn: "withdrawn" }[type] ??
+        (final ? "failed" : "retrying");
       return { mail, first, last, email: events[0].email, state, reason };
     });
   }
 
   cart(conversation, number) {
-    const last = this.#of(conversation, number).filter(({ event }) => event.type === "cart_changed").at(-1)?.event;
+    const last = this.#of(conversation, number)
+      .filter(({ event }) => event.type === "cart_changed")
+      .at(-1)?.event;
     return last ? { cart: last.cart, at: last.at } : null;
   }
 
@@ -203,7 +284,9 @@ export class ShopModel {
 
   rows(staff, number) {
     const ids = new Set(this.log.slice(0, number).map((event) => event.conversation));
-    return [...ids].map((id) => this.row(id, staff, number)).sort((a, b) => (b.last?.number ?? Infinity) - (a.last?.number ?? Infinity) || 0);
+    return [...ids]
+      .map((id) => this.row(id, staff, number))
+      .sort((a, b) => (b.last?.number ?? Infinity) - (a.last?.number ?? Infinity) || 0);
   }
 
   // ------------------------------------------------ what the server says
@@ -211,7 +294,16 @@ export class ShopModel {
   staffWelcome(staff, number) {
     const rows = this.rows(staff, number);
     return {
-      ...{ type: "welcome", version: 1, epoch: "e1", number, resumed: false, you: { kind: "staff", id: staff }, limits: {}, online: [] },
+      ...{
+        type: "welcome",
+        version: 1,
+        epoch: "e1",
+        number,
+        resumed: false,
+        you: { kind: "staff", id: staff },
+        limits: {},
+        online: [],
+      },
       snapshot: {
         shop: { key: "KEY", name: "Shop" },
         staff: this.staff.find((one) => one.id === staff),
@@ -240,7 +332,12 @@ export class ShopModel {
   }
 
   listConversations(staff, number, afterIds) {
-    return { conversations: this.rows(staff, number).filter((row) => !afterIds.has(row.id)).slice(0, PAGE), before: null };
+    return {
+      conversations: this.rows(staff, number)
+        .filter((row) => !afterIds.has(row.id))
+        .slice(0, PAGE),
+      before: null,
+    };
   }
 
   /** The stream that a customer follows: public events alone, with numbers of their own. */
@@ -257,13 +354,35 @@ export class ShopModel {
       const { kind, state, position, seen_by_shop, seen_by_customer, delivered } = this.row(id, "s1", number);
       const thread = stream.filter(({ event }) => event.conversation === id && inThread(event));
       const unread = thread.filter(
-        ({ event }) => event.type === "message_sent" && event.message.author.kind !== "customer" && event.message.position > seen_by_customer,
+        ({ event }) =>
+          event.type === "message_sent" &&
+          event.message.author.kind !== "customer" &&
+          event.message.position > seen_by_customer,
       ).length;
-      return { id, kind, state, position, unread, seen_by_shop, seen_by_customer, delivered, thread: thread.slice(-PAGE), more: thread.length > PAGE };
+      return {
+        id,
+        kind,
+        state,
+        position,
+        unread,
+        seen_by_shop,
+        seen_by_customer,
+        delivered,
+        thread: thread.slice(-PAGE),
+        more: thread.length > PAGE,
+      };
     });
     const card = stream.findLast(({ event }) => event.person)?.event.person;
     return {
-      ...{ type: "welcome", version: 1, epoch: "e1", number: stream.length, resumed: false, you: { kind: "visitor", id: customer }, limits: {} },
+      ...{
+        type: "welcome",
+        version: 1,
+        epoch: "e1",
+        number: stream.length,
+        resumed: false,
+        you: { kind: "visitor", id: customer },
+        limits: {},
+      },
       shop_online: true,
       snapshot: {
         shop: { key: "KEY", name: "Shop" },

@@ -45,7 +45,8 @@ describe("snapshot and events are the fresh snapshot", () => {
       const half = random.between(0, model.number);
       const welcome = model.customerWelcome(customer, half);
       const carried = state.customerState(copy(welcome));
-      for (const { number, event } of model.customerStream(customer, model.number)) state.applyToCustomer(carried, number, copy(event));
+      for (const { number, event } of model.customerStream(customer, model.number))
+        state.applyToCustomer(carried, number, copy(event));
 
       const fresh = state.customerState(model.customerWelcome(customer, model.number));
       assert.deepEqual(carried.customer, fresh.customer);
@@ -53,7 +54,12 @@ describe("snapshot and events are the fresh snapshot", () => {
       assert.deepEqual([...carried.conversations.keys()], [...fresh.conversations.keys()]);
       for (const [id, conversation] of carried.conversations) {
         const { entries, more, unread, ...rest } = conversation;
-        const { entries: newest, more: moreFresh, unread: unreadFresh, ...restFresh } = /** @type {any} */ (fresh.conversations.get(id));
+        const {
+          entries: newest,
+          more: moreFresh,
+          unread: unreadFresh,
+          ...restFresh
+        } = /** @type {any} */ (fresh.conversations.get(id));
         assert.deepEqual(rest, restFresh);
         assert.deepEqual(entries.slice(-newest.length), newest);
         const complete = !more || entries.length === model.customerStream(customer, model.number).length;
@@ -73,7 +79,10 @@ describe("snapshot and events are the fresh snapshot", () => {
       let answers = [];
       const ask = (make) => {
         const made = random.between(carried.number, Math.min(model.number, carried.number + 6));
-        answers.push({ due: random.between(carried.number, Math.min(model.number, carried.number + 8)), take: make(made) });
+        answers.push({
+          due: random.between(carried.number, Math.min(model.number, carried.number + 8)),
+          take: make(made),
+        });
       };
       const arrive = () => {
         for (const answer of answers.filter((one) => one.due <= carried.number)) answer.take();
@@ -117,7 +126,10 @@ describe("snapshot and events are the fresh snapshot", () => {
         assert.deepEqual(thread.cart, model.cart(id, model.number));
       }
       const times = state.orderedRows(carried).map((id) => carried.rows.get(id)?.last?.number);
-      assert.deepEqual(times, [...times].sort((a, b) => Number(b) - Number(a)));
+      assert.deepEqual(
+        times,
+        [...times].sort((a, b) => Number(b) - Number(a)),
+      );
     }));
 });
 
@@ -127,7 +139,16 @@ const message = (fields = {}) => ({
   at: 5,
   customer: "v-a",
   conversation: "k1",
-  message: { id: "m1", client_id: "c1", position: 1, incoming: 1, author: { kind: "customer", id: "v-a" }, channel: "chat", parts: [{ type: "text", text: "Hi" }], ...fields },
+  message: {
+    id: "m1",
+    client_id: "c1",
+    position: 1,
+    incoming: 1,
+    author: { kind: "customer", id: "v-a" },
+    channel: "chat",
+    parts: [{ type: "text", text: "Hi" }],
+    ...fields,
+  },
 });
 
 describe("what is not known", () => {
@@ -139,7 +160,10 @@ describe("what is not known", () => {
       const carried = /** @type {any} */ (make)();
       const before = copy(carried);
       for (const type of ["conversation_praised", "__proto__", "constructor", "toString", ""]) {
-        assert.deepEqual(/** @type {any} */ (apply)(carried, carried.number + 1, { type, at: 1, customer: "v", conversation: "k" }), { kind: "none" });
+        assert.deepEqual(
+          /** @type {any} */ (apply)(carried, carried.number + 1, { type, at: 1, customer: "v", conversation: "k" }),
+          { kind: "none" },
+        );
       }
       assert.deepEqual({ ...carried, recent: undefined }, { ...before, recent: undefined, number: 5 });
     }
@@ -147,11 +171,30 @@ describe("what is not known", () => {
 
   test("unknown fields, parts and signals do no harm", () => {
     const carried = state.staffState(WELCOME_STAFF());
-    state.applyToStaff(carried, 1, { type: "conversation_started", at: 1, customer: "v-a", conversation: "k1", kind: "shop", mood: "good",
-      person: { id: "v-a", kind: "visitor", name: "", email: "", verified: false, shoe_size: 38 } });
-    state.applyToStaff(carried, 2, message({ parts: [{ type: "hologram", text: "no" }, { type: "text", text: "Hi" }, null], rating: 5 }));
+    state.applyToStaff(carried, 1, {
+      type: "conversation_started",
+      at: 1,
+      customer: "v-a",
+      conversation: "k1",
+      kind: "shop",
+      mood: "good",
+      person: { id: "v-a", kind: "visitor", name: "", email: "", verified: false, shoe_size: 38 },
+    });
+    state.applyToStaff(
+      carried,
+      2,
+      message({ parts: [{ type: "hologram", text: "no" }, { type: "text", text: "Hi" }, null], rating: 5 }),
+    );
     assert.equal(carried.rows.get("k1")?.last?.text, "Hi");
-    for (const signal of [null, undefined, {}, { name: "earthquake", data: {} }, { name: "presence" }, { name: "typing", data: null }, { name: "typing", data: { conversation: "k1" } }]) {
+    for (const signal of [
+      null,
+      undefined,
+      {},
+      { name: "earthquake", data: {} },
+      { name: "presence" },
+      { name: "typing", data: null },
+      { name: "typing", data: { conversation: "k1" } },
+    ]) {
       assert.deepEqual(state.applySignal(carried, signal), { kind: "none" });
     }
   });
@@ -178,7 +221,10 @@ describe("what changed", () => {
       on({ type: "mail_queued", mail: "x", first: 1, last: 1, email: "m@example.com" }),
       on({ type: "customer_left" }),
     ].map((event, index) => state.applyToStaff(carried, index + 1, event));
-    assert.deepEqual(told.map((change) => change.kind), ["row", "message", "marks", "row", "customer", "cart", "mail", "line"]);
+    assert.deepEqual(
+      told.map((change) => change.kind),
+      ["row", "message", "marks", "row", "customer", "cart", "mail", "line"],
+    );
     assert.ok(told.every((change) => change.conversation === "k1" && !change.missing));
   });
 
@@ -194,11 +240,34 @@ describe("what changed", () => {
   test("what a colleague has read is unread for me", () => {
     const carried = state.staffState(WELCOME_STAFF());
     const person = { id: "v-a", kind: "visitor", name: "", email: "", verified: false };
-    state.applyToStaff(carried, 1, { type: "conversation_started", at: 1, customer: "v-a", conversation: "k1", kind: "shop", person });
+    state.applyToStaff(carried, 1, {
+      type: "conversation_started",
+      at: 1,
+      customer: "v-a",
+      conversation: "k1",
+      kind: "shop",
+      person,
+    });
     state.applyToStaff(carried, 2, message());
-    state.applyToStaff(carried, 3, { type: "conversation_read", at: 1, customer: "v-a", conversation: "k1", staff: "s2", incoming_seen: 1, count: 1 });
+    state.applyToStaff(carried, 3, {
+      type: "conversation_read",
+      at: 1,
+      customer: "v-a",
+      conversation: "k1",
+      staff: "s2",
+      incoming_seen: 1,
+      count: 1,
+    });
     assert.deepEqual([carried.unread, carried.rows.get("k1")?.unread], [1, 1]);
-    state.applyToStaff(carried, 4, { type: "conversation_read", at: 1, customer: "v-a", conversation: "k1", staff: "s1", incoming_seen: 1, count: 1 });
+    state.applyToStaff(carried, 4, {
+      type: "conversation_read",
+      at: 1,
+      customer: "v-a",
+      conversation: "k1",
+      staff: "s1",
+      incoming_seen: 1,
+      count: 1,
+    });
     assert.deepEqual([carried.unread, carried.rows.get("k1")?.unread], [0, 0]);
   });
 });
@@ -212,14 +281,21 @@ describe("signals", () => {
     state.applyWelcome(carried, { you: {}, limits: {}, online: ["v-c"] });
     assert.deepEqual([...carried.online], ["v-c"]);
     const customer = state.customerState(new ShopModel(null).customerWelcome("v-a", 0));
-    assert.deepEqual(state.applySignal(customer, { name: "shop_presence", data: { online: false } }), { kind: "presence" });
+    assert.deepEqual(state.applySignal(customer, { name: "shop_presence", data: { online: false } }), {
+      kind: "presence",
+    });
     assert.equal(customer.shop_online, false);
-    assert.deepEqual(state.applySignal(customer, { name: "presence", data: { customer: "v-b", online: true } }), { kind: "none" });
+    assert.deepEqual(state.applySignal(customer, { name: "presence", data: { customer: "v-b", online: true } }), {
+      kind: "none",
+    });
   });
 
   test("typing is shown for eight seconds, until it stops, or until it is said", () => {
     const carried = state.staffState(WELCOME_STAFF());
-    const typing = (on, id = "v-a") => ({ name: "typing", data: { conversation: "k1", author: { kind: "customer", id }, on } });
+    const typing = (on, id = "v-a") => ({
+      name: "typing",
+      data: { conversation: "k1", author: { kind: "customer", id }, on },
+    });
     state.applySignal(carried, typing(true), 1000);
     assert.equal(state.typingIn(carried, "k1", 8999)?.id, "v-a");
     assert.equal(state.typingIn(carried, "k1", 9000), null);
@@ -235,53 +311,91 @@ describe("signals", () => {
 
 describe("a thread to be drawn", () => {
   const conversation = { id: "k1", kind: "shop", entries: [{ number: 4, event: message() }], more: false };
-  const waiting = (fields) => ({ id: "c9", type: "send_message", at: 9, state: "sending", parts: [{ type: "text", text: "soon" }], ...fields });
+  const waiting = (fields) => ({
+    id: "c9",
+    type: "send_message",
+    at: 9,
+    state: "sending",
+    parts: [{ type: "text", text: "soon" }],
+    ...fields,
+  });
 
   test("ends with what is not confirmed, in the outbox's order", () => {
     const thread = state.threadOf(/** @type {any} */ (conversation), [
-      waiting({ id: "p1" }), waiting({ id: "p2", conversation: "k1", state: "failed" }),
-      waiting({ id: "p3", conversation: "k2" }), { id: "p4", type: "mark_seen", conversation: "k1" },
+      waiting({ id: "p1" }),
+      waiting({ id: "p2", conversation: "k1", state: "failed" }),
+      waiting({ id: "p3", conversation: "k2" }),
+      { id: "p4", type: "mark_seen", conversation: "k1" },
     ]);
-    assert.deepEqual(thread.map((entry) => entry.pending?.id ?? entry.event.message.id), ["m1", "p1", "p2"]);
+    assert.deepEqual(
+      thread.map((entry) => entry.pending?.id ?? entry.event.message.id),
+      ["m1", "p1", "p2"],
+    );
     assert.equal(thread[1].event.message.parts[0].text, "soon");
     assert.equal(thread[2].pending.state, "failed");
   });
 
   test("a message that is there already is not there twice", () => {
     const thread = state.threadOf(/** @type {any} */ (conversation), [waiting({ id: "c1" })]);
-    assert.deepEqual(thread.map((entry) => entry.event.message.id), ["m1"]);
+    assert.deepEqual(
+      thread.map((entry) => entry.event.message.id),
+      ["m1"],
+    );
   });
 
   test("the customer's first words have no conversation yet", () => {
     assert.equal(state.threadOf(null, [waiting({})]).length, 1);
     assert.equal(state.threadOf(null, [waiting({ conversation: "k1" })]).length, 0);
-    assert.equal(state.threadOf(/** @type {any} */ ({ ...conversation, kind: "order", entries: [] }), [waiting({})]).length, 0);
-    assert.equal(state.threadOf({ id: "k1", entries: [], more: false, mails: [], cart: null }, [waiting({})]).length, 0, "staff always name one");
+    assert.equal(
+      state.threadOf(/** @type {any} */ ({ ...conversation, kind: "order", entries: [] }), [waiting({})]).length,
+      0,
+    );
+    assert.equal(
+      state.threadOf({ id: "k1", entries: [], more: false, mails: [], cart: null }, [waiting({})]).length,
+      0,
+      "staff always name one",
+    );
   });
 
   test("each message knows the last that became of it by mail", () => {
     const mail = (id, first, last, at) => ({ mail: id, first, last, email: "", state: at, reason: null });
     const thread = /** @type {any} */ ({ mails: [mail("a", 1, 3, "withdrawn"), mail("b", 3, 4, "sent")] });
-    assert.deepEqual([1, 2, 3, 4, 5].map((position) => state.mailOf(thread, position)?.mail ?? null), ["a", "a", "b", "b", null]);
+    assert.deepEqual(
+      [1, 2, 3, 4, 5].map((position) => state.mailOf(thread, position)?.mail ?? null),
+      ["a", "a", "b", "b", null],
+    );
   });
 });
 
 describe("lists", () => {
   test("newest first, and what is asked for", () => {
     const carried = state.staffState(WELCOME_STAFF());
-    for (const [id, number, unread, how] of [["k1", 4, 0, "open"], ["k2", 9, 2, "closed"], ["k3", 6, 1, "open"]]) {
+    for (const [id, number, unread, how] of [
+      ["k1", 4, 0, "open"],
+      ["k2", 9, 2, "closed"],
+      ["k3", 6, 1, "open"],
+    ]) {
       carried.rows.set(String(id), /** @type {any} */ ({ id, last: { number }, unread, state: how }));
     }
     assert.deepEqual(state.orderedRows(carried), ["k2", "k3", "k1"]);
     assert.deepEqual(state.orderedRows(carried, { state: "open" }), ["k3", "k1"]);
     assert.deepEqual(state.orderedRows(carried, { unread: true }), ["k2", "k3"]);
-    assert.deepEqual(state.orderedRows(carried, (row) => row.id === "k1"), ["k1"]);
+    assert.deepEqual(
+      state.orderedRows(carried, (row) => row.id === "k1"),
+      ["k1"],
+    );
   });
 
   test("threads that were opened long ago are let go of", () => {
     const carried = state.staffState(WELCOME_STAFF());
     for (let i = 0; i < 150; i++) {
-      state.mergeRows(carried, { conversation: { id: `k${i}`, customer: { id: "v" } }, thread: [], more: false, mails: [], cart: null });
+      state.mergeRows(carried, {
+        conversation: { id: `k${i}`, customer: { id: "v" } },
+        thread: [],
+        more: false,
+        mails: [],
+        cart: null,
+      });
     }
     assert.equal(carried.threads.size, 100);
     assert.ok(carried.threads.has("k149") && !carried.threads.has("k0"));
