@@ -1,11 +1,11 @@
 """The one door through which anything changes: load, decide, commit, publish.
 
-    door            takes a command, answers when it is committed, and rings the bus
-    work            what a handler works with: the transaction, the time, and the log
-    conversations   messages, marks, opening and closing
-    people          introductions, carts, coming and going
-    mails           what became of a mail
-    queries         what may be asked
+door            takes a command, answers when it is committed, and rings the bus
+work            what a handler works with: the transaction, the time, and the log
+conversations   messages, marks, opening and closing
+people          introductions, carts, coming and going
+mails           what became of a mail
+queries         what may be asked
 """
 
 from chatd.dispatch.door import Dispatch

@@ -5,8 +5,8 @@
    never move backwards, so repeating one is harmless by itself.
 2. After the commit, and never before, the sender is answered (G1), then the events go to the bus. All that one commit
    brought leaves in one publication a shop, in the order of the numbers.
-3. If the process dies between commit and publication, nothing is lost: followers on other nodes see the hole by the next
-   number or by the position check, and the sender repeats the command and gets its first answer.
+3. If the process dies between commit and publication, nothing is lost: followers on other nodes see the hole by the
+   next number or by the position check, and the sender repeats the command and gets its first answer.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ async def record_presence(work: Work, fact: RecordPresence) -> None:
     if known is None or conversation is None:
         return
     await work.record(
-        decide_presence(
-            conversation, online=fact.online, came_at=known.came_at, left_at=known.left_at, now=work.now
-        )
+        decide_presence(conversation, online=fact.online, came_at=known.came_at, left_at=known.left_at, now=work.now)
     )
     if not fact.online:
         await queue_waiting(work, fact.customer)

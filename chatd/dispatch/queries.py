@@ -1,4 +1,5 @@
-"""What may be asked. Every answer is read for the actor who asks: there is no look-up that does not know who it is for."""
+"""What may be asked. Every answer is read for the actor who asks: there is no look-up that does not know who it is
+for."""
 
 from __future__ import annotations
 
@@ -37,9 +38,7 @@ async def load_conversation(tx: Transaction, actor: Actor, query: LoadConversati
     row = await find_row(tx, actor.shop, actor.id, query.conversation)
     if row is None or actor.is_customer:
         raise NotFound("no such conversation")
-    page = await read_thread(
-        tx, actor.shop, query.conversation, before=None, limit=50, for_customer=False
-    )
+    page = await read_thread(tx, actor.shop, query.conversation, before=None, limit=50, for_customer=False)
     cart = await find_cart(tx, actor.shop, row["customer"]["id"])
     return {
         "conversation": row,

@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from chatd.domain.addresses import check_email
 from chatd.domain.carts import check_cart, differences
-from chatd.domain.commands import Cart, Introduce, Part, SendMessage, TextPart, UpdateCart
+from chatd.domain.commands import Cart, Introduce, Part, SendMessage, UpdateCart
 from chatd.domain.events import (
     Author,
     CartChanged,
@@ -26,12 +27,11 @@ from chatd.domain.events import (
     CustomerLeft,
     Event,
     Message,
-    MessageSent,
     MessagesDelivered,
+    MessageSent,
     MessagesSeen,
 )
 from chatd.domain.limits import Limits
-from chatd.domain.addresses import check_email
 from chatd.domain.people import Actor, check_name, check_text, introduced
 from chatd.errors import Conflict, InvalidInput, NotFound, NotPermitted, TooLarge
 
@@ -62,11 +62,10 @@ def check_parts(parts: Sequence[Part], limits: Limits) -> None:
         )
     characters = 0
     for part in parts:
-        if isinstance(part, TextPart):
-            check_text(part.text, what="message", characters_max=limits.message_characters_max)
-            if not part.text.strip():
-                raise InvalidInput("the message is empty; write at least one character")
-            characters += len(part.text)
+        check_text(part.text, what="message", characters_max=limits.message_characters_max)
+        if not part.text.strip():
+            raise InvalidInput("the message is empty; write at least one character")
+        characters += len(part.text)
     if characters > limits.message_characters_max:
         raise TooLarge(
             f"message is {characters:,} characters, the limit is {limits.message_characters_max:,}",
@@ -77,16 +76,14 @@ def check_parts(parts: Sequence[Part], limits: Limits) -> None:
 
 def preview(parts: Sequence[Part]) -> str:
     """One line of a message for lists and notices: its text with white space folded, cut at a bound."""
-    text = " ".join(part.text for part in parts if isinstance(part, TextPart))
+    text = " ".join([part.text for part in parts])
     return " ".join(text.split())[:PREVIEW_CHARACTERS]
 
 
 def check_access(actor: Actor, conversation: Conversation) -> None:
     """Customers reach their own conversations only; a reply link reaches one. What is somebody else's does not exist:
     the answer is the same `NotFound` as for an id that was made up."""
-    if actor.is_customer and (
-        conversation.customer != actor.id or (actor.conversation or conversation.id) != conversation.id
-    ):
+    if actor.is_customer and (conversation.customer != actor.id or actor.conversation not in (None, conversation.id)):
         raise NotFound("no such conversation")
 
 
@@ -142,7 +139,8 @@ def decide_message(
 
 
 def _read(conversation: Conversation, actor: Actor, *, now: int, incoming_seen: int) -> list[Event]:
-    """Staff have everything before their eyes that came so far: their own count and, the first time, the shop's mark."""
+    """Staff have everything before their eyes that came so far: their own count and, the first time, the shop's
+    mark."""
     events: list[Event] = []
     if conversation.incoming > incoming_seen:
         events.append(
@@ -213,9 +211,7 @@ def decide_delivered(conversation: Conversation, actor: Actor, position: int, *,
     position = min(position, conversation.position)
     if position <= max(conversation.delivered, conversation.seen_by_customer):
         return []
-    return [
-        MessagesDelivered(at=now, customer=conversation.customer, conversation=conversation.id, position=position)
-    ]
+    return [MessagesDelivered(at=now, customer=conversation.customer, conversation=conversation.id, position=position)]
 
 
 def decide_state(

@@ -17,7 +17,7 @@ import msgspec
 from chatd.domain.commands import Cart, Part
 
 
-class Author(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Author(msgspec.Struct, frozen=True, kw_only=True):
     """Who said or did it, as everybody may know it."""
 
     kind: Literal["customer", "staff", "system"]
@@ -194,7 +194,7 @@ AnyEvent = (
     | MailWithdrawn
 )
 
-EVENT_TYPES: tuple[type[Event], ...] = AnyEvent.__args__  # type: ignore[attr-defined]
+EVENT_TYPES: tuple[type[Event], ...] = AnyEvent.__args__
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)

@@ -55,6 +55,9 @@ def system_actor(shop: str) -> Actor:
 
 
 _WHITE = re.compile(r"\s+")
+# Embeddings, overrides and isolates (UAX #9): in a list, a mail's header or a log, what follows the name would turn
+# with it. The marks U+200E and U+200F, which names in Hebrew and Arabic do hold, act on their own place only.
+_TURNS_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def check_text(text: str, *, what: str, characters_max: int) -> None:
@@ -68,17 +71,26 @@ def check_text(text: str, *, what: str, characters_max: int) -> None:
         )
     if "\x00" in text:
         raise InvalidInput(f"{what} holds a NUL character", what=what)
-    # A surrogate can only be half of a character here: such text cannot be written as UTF-8.
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidInput(f"{what} holds half a character (a lone surrogate)", what=what)
+    try:
+        text.encode()  # in C: looking at each character here would cost more than all else that a message does
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} holds half a character (a lone surrogate)", what=what) from None
 
 
 def check_name(name: str, limits: Limits) -> str:
-    """A person's name as it will be shown: one line, trimmed, in the composed form (NFC) so that search finds it."""
+    """A person's name as it will be shown: one line, trimmed, in the composed form (NFC) so that search finds it.
+    Empty, or with something to see. Raises `TooLarge`, `InvalidInput`."""
     check_text(name, what="name", characters_max=limits.name_characters_max)
     name = unicodedata.normalize("NFC", _WHITE.sub(" ", name)).strip()
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    categories = {unicodedata.category(character) for character in name}
+    if "Cc" in categories:
         raise InvalidInput("name holds a control character", what="name")
+    if _TURNS_DIRECTION.search(name):
+        raise InvalidInput("name holds a character that turns the direction of the text around it", what="name")
+    if name and not any(category[0] in "LNPS" for category in categories):
+        raise InvalidInput("name has no character that can be seen", what="name")
+    # A few characters become more than one in this form.
+    check_text(name, what="name", characters_max=limits.name_characters_max)
     return name
 
 

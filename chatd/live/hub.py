@@ -1,8 +1,8 @@
 """The hub: who in this process follows what, and every event to all of them, framed once.
 
 * A follower follows one stream of a shop: the shop's (staff) or one customer's.
-* What arrives together goes out together: the frames of a batch are joined once per stream and codec, and the same bytes
-  object is handed to every follower. A follower costs one append and, per turn of the loop, one write.
+* What arrives together goes out together: the frames of a batch are joined once per stream and codec, and the same
+  bytes object is handed to every follower. A follower costs one append and, per turn of the loop, one write.
 * Numbers rise by one. What was delivered already is skipped; what leaves a hole waits while the hub reads the missing
   events from the log (`fill`), because a bus may lose them (G4).
 * A follower takes what it is given at once or not at all: bounding what waits for a slow one is the follower's own duty
@@ -155,9 +155,8 @@ class Hub:
             elif feed.position is not None and item.number == feed.position + 1:
                 feed.position = item.number
                 ready.append(item)
-            elif feed.position is None or item.number > feed.position:
-                if len(feed.waiting) < WAITING_MAX:
-                    feed.waiting[item.number] = item
+            elif (feed.position is None or item.number > feed.position) and len(feed.waiting) < WAITING_MAX:
+                feed.waiting[item.number] = item
         if ready:
             self._deliver(feed, ready)
         if feed.waiting and feed.position is not None:

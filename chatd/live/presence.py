@@ -5,8 +5,8 @@ short when the connection is gone, so that walking from page to page does not fl
 hidden, so that a look into another tab is not a departure. Every entry is a lease: it ends by itself unless it is held,
 which is what makes a dead node's people disappear.
 
-The contract is `Presence`; `MemoryPresence` is the one of a single process. Time is monotonic seconds, and is an argument:
-nothing here looks at a clock.
+The contract is `Presence`; `MemoryPresence` is the one of a single process. Time is monotonic seconds, and is an
+argument: nothing here looks at a clock.
 """
 
 from __future__ import annotations

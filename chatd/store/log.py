@@ -1,9 +1,9 @@
 """The event log: appending with numbers, and reading on from a number.
 
 Numbering. A shop's head and each concerned customer's head are raised by one statement inside the transaction of the
-command, and the events take the numbers between. The transaction either commits with its numbers or gives them back, and
-the row that holds the head lets only one transaction at a time take any: so numbers are consecutive and in commit order,
-on every node (G3).
+command, and the events take the numbers between. The transaction either commits with its numbers or gives them back,
+and the row that holds the head lets only one transaction at a time take any: so numbers are consecutive and in commit
+order, on every node (G3).
 """
 
 from __future__ import annotations

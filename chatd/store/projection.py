@@ -6,6 +6,9 @@ computed again from the log.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import msgspec
 from sqlalchemy import bindparam, case, text, update
 
@@ -19,8 +22,9 @@ from chatd.domain.events import (
     CustomerCame,
     CustomerIntroduced,
     CustomerLeft,
-    MessageSent,
+    Event,
     MessagesDelivered,
+    MessageSent,
     MessagesSeen,
 )
 from chatd.store.contract import Statement, Transaction
@@ -57,7 +61,9 @@ _seen_by_customer = Statement(
     .values(
         seen_by_customer=bindparam("upto"),
         # What was seen was delivered.
-        delivered=case((conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered),
+        delivered=case(
+            (conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered
+        ),
     )
 )
 _set_state = Statement(update(conversations).where(*_this).values(state=bindparam("new_state")))
@@ -93,60 +99,92 @@ _keep_cart = Statement(
 _encoder = msgspec.json.Encoder()
 
 
+async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
+    message = event.message
+    await tx.run(
+        _say,
+        shop=shop,
+        conversation=event.conversation,
+        new_position=message.position,
+        new_incoming=message.incoming,
+        number=number,
+        at=event.at,
+        author=_encoder.encode(message.author).decode(),
+        text=preview(message.parts),
+        by_staff=message.author.kind == "staff",
+    )
+
+
+async def _conversation_started(tx: Transaction, shop: str, number: int, event: ConversationStarted) -> None:
+    await tx.run(
+        _start,
+        shop=shop,
+        conversation=event.conversation,
+        customer=event.customer,
+        kind=event.kind,
+        at=event.at,
+        number=number,
+    )
+    # Whoever begins a conversation is here: without this, their leaving would be no change.
+    await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
+
+
+async def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
+    await tx.run(_deliver, shop=shop, conversation=event.conversation, upto=event.position)
+
+
+async def _messages_seen(tx: Transaction, shop: str, number: int, event: MessagesSeen) -> None:
+    statement = _seen_by_shop if event.by == "shop" else _seen_by_customer
+    await tx.run(statement, shop=shop, conversation=event.conversation, upto=event.position)
+
+
+async def _conversation_read(tx: Transaction, shop: str, number: int, event: ConversationRead) -> None:
+    await tx.run(_read, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen)
+
+
+async def _conversation_closed(tx: Transaction, shop: str, number: int, event: ConversationClosed) -> None:
+    await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="closed")
+
+
+async def _conversation_opened(tx: Transaction, shop: str, number: int, event: ConversationOpened) -> None:
+    await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="open")
+
+
+async def _customer_introduced(tx: Transaction, shop: str, number: int, event: CustomerIntroduced) -> None:
+    person = event.person
+    await tx.run(_introduce, shop=shop, customer=person.id, new_name=person.name, new_email=person.email)
+
+
+async def _customer_came(tx: Transaction, shop: str, number: int, event: CustomerCame) -> None:
+    await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
+
+
+async def _customer_left(tx: Transaction, shop: str, number: int, event: CustomerLeft) -> None:
+    await tx.run(_left, shop=shop, customer=event.customer, at=event.at)
+
+
+async def _cart_changed(tx: Transaction, shop: str, number: int, event: CartChanged) -> None:
+    cart = _encoder.encode(event.cart).decode()
+    await tx.run(_keep_cart, shop=shop, customer=event.customer, cart=cart, at=event.at)
+
+
+_APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]]] = {
+    MessageSent: _message_sent,
+    ConversationStarted: _conversation_started,
+    MessagesDelivered: _messages_delivered,
+    MessagesSeen: _messages_seen,
+    ConversationRead: _conversation_read,
+    ConversationClosed: _conversation_closed,
+    ConversationOpened: _conversation_opened,
+    CustomerIntroduced: _customer_introduced,
+    CustomerCame: _customer_came,
+    CustomerLeft: _customer_left,
+    CartChanged: _cart_changed,
+}
+
+
 async def project(tx: Transaction, shop: str, recorded: Recorded) -> None:
-    """Apply one appended event. Events that change no table (mails have their own) are left alone."""
-    match recorded.event:
-        case MessageSent(message=message) as event:
-            by_staff = message.author.kind == "staff"
-            await tx.run(
-                _say,
-                shop=shop,
-                conversation=event.conversation,
-                new_position=message.position,
-                new_incoming=message.incoming,
-                number=recorded.number,
-                at=event.at,
-                author=_encoder.encode(message.author).decode(),
-                text=preview(message.parts),
-                by_staff=by_staff,
-            )
-        case MessagesDelivered(position=upto) as event:
-            await tx.run(_deliver, shop=shop, conversation=event.conversation, upto=upto)
-        case MessagesSeen(by="shop", position=upto) as event:
-            await tx.run(_seen_by_shop, shop=shop, conversation=event.conversation, upto=upto)
-        case MessagesSeen(position=upto) as event:
-            await tx.run(_seen_by_customer, shop=shop, conversation=event.conversation, upto=upto)
-        case ConversationRead() as event:
-            await tx.run(
-                _read, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen
-            )
-        case ConversationStarted() as event:
-            await tx.run(
-                _start,
-                shop=shop,
-                conversation=event.conversation,
-                customer=event.customer,
-                kind=event.kind,
-                at=event.at,
-                number=recorded.number,
-            )
-        case ConversationClosed() as event:
-            await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="closed")
-        case ConversationOpened() as event:
-            await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="open")
-        case CustomerIntroduced(person=person):
-            await tx.run(_introduce, shop=shop, customer=person.id, new_name=person.name, new_email=person.email)
-        case CustomerCame() as event:
-            await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
-        case CustomerLeft() as event:
-            await tx.run(_left, shop=shop, customer=event.customer, at=event.at)
-        case CartChanged() as event:
-            await tx.run(
-                _keep_cart,
-                shop=shop,
-                customer=event.customer,
-                cart=_encoder.encode(event.cart).decode(),
-                at=event.at,
-            )
-        case _:
-            pass
+    """Apply one appended event. Events of mails change no table here: the outbox is written by its own functions."""
+    apply = _APPLY.get(type(recorded.event))  # type: ignore[arg-type]
+    if apply is not None:
+        await apply(tx, shop, recorded.number, recorded.event)

@@ -37,9 +37,7 @@ _colleagues = Statement(
 _staff = Statement(select(staff).where(staff.c.shop_id == bindparam("shop"), staff.c.id == bindparam("staff")))
 
 
-async def customer_snapshot(
-    tx: Transaction, shop: str, customer: str, *, conversation: str | None = None
-) -> Snapshot:
+async def customer_snapshot(tx: Transaction, shop: str, customer: str, *, conversation: str | None = None) -> Snapshot:
     """Everything a customer has with the shop; or one conversation, for whoever holds a reply link to it."""
     epoch, number = await log.head(tx, shop, customer)
     shop_row = await tx.one(_shop, shop=shop)

@@ -1,7 +1,8 @@
 """The opening handshake of RFC 6455 section 4.2: a request in, an answer and whom it is for out. Pure.
 
-Everything that can be refused is refused here, in HTTP, before a socket exists: a foreign origin (section 10.2: browsers
-send any page's socket request, so the origin is what keeps other sites out), an unknown shop, an unknown subprotocol.
+Everything that can be refused is refused here, in HTTP, before a socket exists: a foreign origin (section 10.2:
+browsers send any page's socket request, so the origin is what keeps other sites out), an unknown shop, an unknown
+subprotocol.
 """
 
 from __future__ import annotations
@@ -62,11 +63,8 @@ def refuse(status: int, sentence: str, *, retry_after_seconds: int | None = None
     extra = b"" if retry_after_seconds is None else b"Retry-After: %d\r\n" % retry_after_seconds
     if status == 426:
         extra += b"Sec-WebSocket-Version: 13\r\n"
-    return Refused(
-        status,
-        b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
-        % (status, _REASONS[status].encode(), len(body), extra, body),
-    )
+    head = b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\n" % (status, _REASONS[status].encode())
+    return Refused(status, head + b"Content-Length: %d\r\n%bConnection: close\r\n\r\n%b" % (len(body), extra, body))
 
 
 def answer_handshake(

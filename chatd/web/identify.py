@@ -80,9 +80,7 @@ async def identify_customer(chat: Chat, shop: str, hello: Hello) -> Identified:
         actor = Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=locale)
         return Identified(actor=actor)
     token = make_visitor_token(chat.settings.secret, shop, secrets.token_bytes(VISITOR_RANDOM_BYTES))
-    return Identified(
-        actor=Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=locale), token=token
-    )
+    return Identified(actor=Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=locale), token=token)
 
 
 async def _identify_reply(chat: Chat, shop: str, token: str, locale: str) -> Identified:

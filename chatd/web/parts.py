@@ -55,12 +55,11 @@ class Chat:
         self._unsent: list[SocketProtocol] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run in the background, held until it ends (a task that nobody holds may be collected half done)."""
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def will_send(self, socket: SocketProtocol) -> None:
         """The socket has frames waiting: write them all, with one write each, when this turn of the loop is over."""

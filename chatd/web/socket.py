@@ -3,8 +3,8 @@
 A protocol class of our own rather than an ASGI application, because an idle connection then owns no task, no queue and
 no timer, and a message costs one callback. What it does:
 
-* `wire.websocket` parses, `wire.protocol` judges; commands go to the dispatcher with a callback, queries and the welcome
-  run as tasks, for they wait for reads.
+* `wire.websocket` parses, `wire.protocol` judges; commands go to the dispatcher with a callback, queries and the
+  welcome run as tasks, for they wait for reads.
 * What is to be sent is collected and written once per turn of the loop (`Chat.will_send`).
 * While the transport is full (`pause_writing`), frames wait here, bounded in bytes and number. Above the bound they are
   dropped together and the client is told to come back and resume: the log has everything (G7).
@@ -56,6 +56,7 @@ WRITE_BUFFER_BYTES = 65_536
 ELSEWHERE = b'{"type":"elsewhere"}'
 
 _EXPECTED: dict[Codec, int] = {"json": TEXT, "msgpack": BINARY}
+_MESSAGES = frozenset((TEXT, BINARY))
 _PING_FRAME = frame(PING, b"")
 
 logger = logging.getLogger("chatd.socket")
@@ -82,7 +83,6 @@ class SocketProtocol(asyncio.Protocol):
         "_started_at",
         "_transport",
         "_typed",
-        "_welcoming",
         "actor",
         "chat",
         "codec",
@@ -113,7 +113,6 @@ class SocketProtocol(asyncio.Protocol):
         self._active = True
         self._queries = 0
         self._typed: tuple[str, str] | None = None
-        self._welcoming: asyncio.Task[None] | None = None
         self._started_at = self._heard_at = chat.loop.time()
 
     # ------------------------------------------------------------------ the transport's callbacks
@@ -132,8 +131,6 @@ class SocketProtocol(asyncio.Protocol):
         self._backlog = None
         self._protocol.closed()
         chat.sockets.discard(self)
-        if self._welcoming is not None:
-            self._welcoming.cancel()
         actor = self.actor
         if actor is not None:
             chat.hub.unfollow(self, actor.shop, _stream(actor))
@@ -149,7 +146,7 @@ class SocketProtocol(asyncio.Protocol):
             for opcode, payload in self._parser.feed(data):
                 if self._closing_at is not None and opcode != CLOSE:
                     continue
-                if opcode == TEXT or opcode == BINARY:  # noqa: PLR1714  # the hot path
+                if opcode in _MESSAGES:  # the hot path
                     self._receive(opcode, payload)
                 elif opcode == PING:
                     self._send(frame(PONG, payload))
@@ -168,9 +165,9 @@ class SocketProtocol(asyncio.Protocol):
         self._paused = False
         self.flush()
 
-    def shutdown(self) -> None:
-        """uvicorn stops. Sockets are drained by `web.server` before; this one came too late to be told nicely."""
-        self.close(CloseCode.DRAINING, '{"delay_ms":1000}')
+    def send_elsewhere(self, delay_ms: int) -> None:
+        """This node goes away: come back to another one, or to the next start, after this long."""
+        self.close(CloseCode.DRAINING, f'{{"delay_ms":{delay_ms}}}')
 
     # ------------------------------------------------------------------ in
 
@@ -196,7 +193,7 @@ class SocketProtocol(asyncio.Protocol):
                 self._send(outcome.frame)
             self.close(outcome.code, outcome.reason)
         elif isinstance(outcome, Hello):
-            self._welcoming = self.chat.spawn(self._welcome(outcome))
+            self.chat.spawn(self._welcome(outcome))
 
     def _receive_close(self, payload: bytes) -> None:
         """Answer a close with the same code, or take the answer to ours; then the connection ends (section 5.5.1)."""
@@ -320,7 +317,7 @@ class SocketProtocol(asyncio.Protocol):
             else:
                 identified = await identify_customer(chat, self._shop, hello)
             actor = identified.actor
-            if self._transport is None:
+            if self._is_gone():
                 return
             self.session = identified.session
             self._backlog = []
@@ -341,16 +338,14 @@ class SocketProtocol(asyncio.Protocol):
             logger.exception("a hello failed")
             self.close(CloseCode.INTERNAL_ERROR, "chatd could not do this")
             return
-        if self._transport is None or self._backlog is None:
+        if self._is_gone():
             return
         chat.hub.begin(actor.shop, beginning.shop_number)
         self.conversations = beginning.conversations
         self._send(
             encode(
                 self.codec,
-                welcome_message(
-                    chat, actor, beginning, hello.resume, connection=self.name, token=identified.token
-                ),
+                welcome_message(chat, actor, beginning, hello.resume, connection=self.name, token=identified.token),
             )
         )
         number = beginning.number
@@ -361,14 +356,17 @@ class SocketProtocol(asyncio.Protocol):
             assert own is not None, "a stream holds only what has a number in it"
             frames.append(self._own_frame(own, missed.conversation, event_frame(self.codec, own, missed.record)))
         backlog, self._backlog = self._backlog, None
-        for own, conversation, event in backlog:
+        for own, conversation, event in backlog or ():
             if own > number:
                 number = own
                 frames.append(self._own_frame(own, conversation, event))
         if frames:
             self._send(b"".join(frames))
         self._protocol.opened()
-        self._welcoming = None
+
+    def _is_gone(self) -> bool:
+        """Asked again after each wait: the peer does not wait for us to have finished."""
+        return self._transport is None
 
     def _own_frame(self, number: int, conversation: str | None, event: bytes) -> bytes:
         """The frame, unless this client sees one conversation only and the event is of another."""
@@ -394,7 +392,8 @@ class SocketProtocol(asyncio.Protocol):
             self._send(chunk.data, len(chunk.frames))
 
     def signal(self, frame: bytes) -> None:
-        # What is true only now is not worth keeping for later: before the welcome, and behind a full transport, it goes.
+        # What is true only now is not worth keeping for later: before the welcome, and behind a full transport, it
+        # goes.
         if self._backlog is None and not self._paused:
             self._send(frame)
 

@@ -67,9 +67,7 @@ def event_frame(codec: Codec, number: int, record: bytes) -> bytes:
     """The frame of an event at this number of the follower's stream."""
     if codec == "json":
         return frame(TEXT, b'{"type":"event","number":%d,"event":%b}' % (number, record))
-    return frame(
-        BINARY, _msgpack.encode({"type": "event", "number": number, "event": msgspec.json.decode(record)})
-    )
+    return frame(BINARY, _msgpack.encode({"type": "event", "number": number, "event": msgspec.json.decode(record)}))
 
 
 def ack_frame(codec: Codec, client_id: str, result: bytes) -> bytes:

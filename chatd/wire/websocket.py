@@ -106,20 +106,12 @@ class Parser:
             first, second = data[start], data[start + 1]
             length = second & 0x7F
             head = start + 2
-            if length == 126:
-                if end - head < 2:
+            if length > 125:
+                size = 2 if length == 126 else 8
+                if end - head < size:
                     break
-                length = int.from_bytes(data[head : head + 2], "big")
-                head += 2
-                if length < 126:
-                    raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "the length is not in its shortest form")
-            elif length == 127:
-                if end - head < 8:
-                    break
-                length = int.from_bytes(data[head : head + 8], "big")
-                head += 8
-                if length < 65_536 or length >> 63:
-                    raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "the length is not in its shortest form")
+                length = _long_length(data[head : head + size])
+                head += size
             self._check(first, second, length)
             if end - head < 4 + length:
                 break
@@ -158,9 +150,7 @@ class Parser:
         if (opcode == CONTINUATION) != (self._fragments is not None):
             raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "a continuation out of place")
         if self._size + length > self._message_bytes_max:
-            raise BrokenFrame(
-                CloseCode.FRAME_TOO_LARGE, f"a message has at most {self._message_bytes_max} bytes"
-            )
+            raise BrokenFrame(CloseCode.FRAME_TOO_LARGE, f"a message has at most {self._message_bytes_max} bytes")
 
     def _collect(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
         """One fragment of a message; the message when it was the last."""
@@ -181,6 +171,14 @@ class Parser:
         if self._opcode == TEXT:
             _check_utf8(whole)
         return self._opcode, whole
+
+
+def _long_length(field: bytes) -> int:
+    """A length of two or eight bytes; it must not fit into fewer (section 5.2)."""
+    length = int.from_bytes(field, "big")
+    if length < (126 if len(field) == 2 else 65_536) or length >> 63:
+        raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "the length is not in its shortest form")
+    return length
 
 
 def _check_utf8(payload: bytes) -> None:

@@ -1,8 +1,8 @@
 """Bringing a database to the schema of this version: forward only, one transaction, with a copy made first.
 
 A start does this by itself (`chatd serve`), `chatd migrate` does it without starting. Each step is a numbered file in
-`versions`; what a released step does is never changed afterwards. On SQLite the copy is made by the database's own backup
-function, which gives a whole file even while others write.
+`versions`; what a released step does is never changed afterwards. On SQLite the copy is made by the database's own
+backup function, which gives a whole file even while others write.
 """
 
 from __future__ import annotations
