@@ -1,12 +1,14 @@
 """The rules of the house, read off the syntax trees. `breaches(root)` names every line that breaks one.
 
-imports     go one way: domain < wire < {store, live} < dispatch < notify < web < demo < cli < __main__; store
-            and live do not know each other; errors, config, metrics, i18n and resources are leaves
-pure        domain and wire have no clock, no chance, no loop, no log and no outside world
-state       nothing that changes lives in a module: whoever needs it is handed it
-length      no file that a reader would dread
-docstring   every module says what it is for
-words       one word for each thing, and nothing that is not of the product
+    imports     go one way: domain < wire < {store, live} < dispatch < notify < web < demo < cli < __main__; store
+                and live do not know each other; errors, config, metrics, i18n and resources are leaves
+    pure        domain and wire have no clock, no chance, no loop, no log and no outside world
+    state       nothing that changes lives in a module: whoever needs it is handed it
+    length      no file that a reader would dread
+    docstring   every module says what it is for
+    words       one word for each thing, and nothing that is not of the product
+
+A rule is about what can be read off; what cannot (is this name clear?) is for people.
 """
 
 from __future__ import annotations
