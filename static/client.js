@@ -20,6 +20,16 @@ const parse = (text) => {
     return JSON.parse(text);
   } catch {}
 };
+// Libraries of old storefronts (Prototype.js before 1.7) give arrays a toJSON that makes a string of them.
+const encode = (/** @type {any} */ value) => {
+  const arrays = /** @type {any} */ (Array.prototype), foreign = arrays.toJSON;
+  delete arrays.toJSON;
+  try {
+    return JSON.stringify(value);
+  } finally {
+    if (foreign) arrays.toJSON = foreign;
+  }
+};
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (byte + 256).toString(16).slice(1)).join("");
 const failure = ({ code = "temporary", message = code, facts = {}, temporary = false }) =>
   Object.assign(new Error(message), { code, facts, temporary });
@@ -97,7 +107,7 @@ export class Client extends EventTarget {
   send(type, fields = {}) {
     if (this.#outbox.length >= OUTBOX_MAX) return refused({ code: "outbox_full" });
     const at = Math.max(this.#env.now(), (this.#outbox.at(-1)?.at ?? 0) + 1);
-    const entry = { ...JSON.parse(JSON.stringify(fields)), id: newId(), type, at, state: "sending" };
+    const entry = { ...JSON.parse(encode(fields)), id: newId(), type, at, state: "sending" };
     const promise = quiet(new Promise((resolve) => this.#promises.set(entry.id, resolve)));
     if (REPLACED.includes(type)) {
       for (const old of [...this.#outbox, ...this.#records().map((record) => record.entry)]) {
@@ -165,7 +175,7 @@ export class Client extends EventTarget {
   }
 
   #write(frame) {
-    this.#socket.send(JSON.stringify(frame)); // does not throw while closing
+    this.#socket.send(encode(frame)); // does not throw while closing
   }
 
   /** Let go of the socket; the command that flew is unsent again. */
@@ -359,7 +369,7 @@ export class Client extends EventTarget {
     try {
       const { storage } = this.#options, key = this.#key(entry.id);
       if (until === undefined) storage.removeItem(key);
-      else storage.setItem(key, JSON.stringify({ entry, until }));
+      else storage.setItem(key, encode({ entry, until }));
       return true;
     } catch {}
   }

@@ -9,6 +9,7 @@ import { addressMistake, likelyAddress } from "../../static/bubble/address.js";
 import { readCart } from "../../static/bubble/cart.js";
 import { itemsOf } from "../../static/bubble/items.js";
 import { palette } from "../../static/bubble/styles.js";
+import { FakeTab, settle } from "./fake_browser.js";
 
 const MINUTE = 60_000;
 const NOON = new Date(2025, 10, 22, 12).getTime();
@@ -219,6 +220,24 @@ describe("the languages", () => {
         const forms = new Intl.PluralRules(file.replace(".js", "")).resolvedOptions().pluralCategories;
         for (const form of forms) assert.ok(text[form], `${file}: ${key} has no form "${form}"`);
       }
+    }
+  });
+});
+
+describe("a storefront of another age", () => {
+  test("whose library gives arrays a toJSON does not change what is sent", async () => {
+    const arrays = /** @type {any} */ (Array.prototype);
+    arrays.toJSON = () => "a string";
+    try {
+      const tab = new FakeTab();
+      const socket = await tab.connected();
+      tab.client.send("send_message", { parts: [{ type: "text", text: "Hi" }] });
+      await settle();
+      assert.equal(arrays.toJSON(), "a string", "the page keeps its own");
+      const sent = socket.take().find((/** @type {any} */ frame) => frame.type === "send_message");
+      assert.deepEqual(sent.parts, [{ type: "text", text: "Hi" }]);
+    } finally {
+      delete arrays.toJSON;
     }
   });
 });
