@@ -15,7 +15,7 @@
  *   "withdrawn", reason: string | null}} Mail
  * @typedef {{id: string, entries: Entry[], more: boolean, mails: Mail[], cart: {cart: any, at: number} | null}} Thread
  * @typedef {{id: string, kind: "shop" | "order", state: "open" | "closed", customer: CustomerCard,
- *   last: {number: number, at: number, author: Author, text: string} | null, position: number, incoming: number,
+ *   last: {number: number, at: number, author: Author, text: string}, position: number, incoming: number,
  *   incoming_seen: number, unread: number, replied: boolean, seen_by_shop: number, seen_by_customer: number,
  *   delivered: number, started_at: number}} Row
  * @typedef {{id: string, kind: "shop" | "order", state: "open" | "closed", position: number, unread: number,
@@ -68,7 +68,7 @@ export function customerState(welcome) {
   for (const { thread, ...conversation } of conversations) {
     state.conversations.set(conversation.id, { ...conversation, entries: [...thread] });
   }
-  countUnread(state);
+  sumUnread(state);
   return state;
 }
 
@@ -150,14 +150,12 @@ export function applyToCustomer(state, number, event) {
 
   if (event.type === "message_sent") {
     conversation.position = Math.max(conversation.position, event.message.position);
-    if (event.message.author.kind !== "customer") conversation.unread += 1;
     stopTyping(state, event);
   }
   applyMarks(conversation, event);
   insert(conversation, number, event);
-  if (event.type === "messages_seen" && event.by === "customer")
-    conversation.unread = unreadAfter(conversation, event.position);
-  countUnread(state);
+  conversation.unread = unreadIn(conversation);
+  sumUnread(state);
   return { kind, conversation: conversation.id };
 }
 
@@ -180,7 +178,7 @@ export function applyToStaff(state, number, event) {
     state.rows.set(event.conversation, {
       ...started(event),
       customer: event.person,
-      last: null,
+      last: { number, at: event.at, author: /** @type {any} */ ({}), text: "" }, // its first message comes with it
       incoming: 0,
       incoming_seen: 0,
       replied: false,
@@ -247,7 +245,7 @@ function applyToRow(row, number, event, me) {
     const { position, incoming, author, parts } = event.message;
     row.position = Math.max(row.position, position);
     row.incoming = Math.max(row.incoming, incoming);
-    if (!row.last || number > row.last.number) {
+    if (number > row.last.number) {
       row.last = { number, at: event.at, author, text: preview(parts) };
       row.replied = author.kind === "staff";
     }
@@ -279,20 +277,16 @@ function insert(thread, number, event) {
   else thread.entries = merged(thread.entries, [{ number, event }]);
 }
 
-/** The shop's messages after a position. Those that are loaded are counted; when the customer has read up to a place before
- * them, the ones between cannot be told apart, and all that were unread before stay so until the next snapshot.
- * @param {Conversation} conversation @param {number} position */
-function unreadAfter(conversation, position) {
-  const loaded = conversation.entries
-    .filter(({ event }) => event.type === "message_sent")
-    .map(({ event }) => event.message);
-  const complete = !conversation.more || loaded[0]?.position <= position + 1;
-  const after = loaded.filter((message) => message.position > position && message.author.kind !== "customer").length;
-  return complete ? after : Math.max(after, Math.min(conversation.unread, conversation.position - position));
+/** The shop's messages beyond the customer's mark, among those that are loaded: what a badge can say.
+ * @param {Conversation} conversation */
+function unreadIn({ entries, seen_by_customer }) {
+  const isUnread = (/** @type {Entry} */ { event: { type, message } }) =>
+    type === "message_sent" && message.author.kind !== "customer" && message.position > seen_by_customer;
+  return entries.filter(isUnread).length;
 }
 
 /** @param {CustomerState} state */
-function countUnread(state) {
+function sumUnread(state) {
   state.unread = 0;
   for (const conversation of state.conversations.values()) state.unread += conversation.unread;
 }
@@ -437,9 +431,8 @@ export function orderedRows(state, filter = {}) {
     typeof filter === "function"
       ? filter
       : (/** @type {Row} */ row) => (!filter.state || row.state === filter.state) && (!filter.unread || row.unread > 0);
-  const newest = (/** @type {Row} */ row) => row.last?.number ?? Infinity;
   return [...state.rows.values()]
     .filter(keep)
-    .sort((a, b) => newest(b) - newest(a) || 0)
+    .sort((a, b) => b.last.number - a.last.number)
     .map((row) => row.id);
 }

@@ -4,6 +4,9 @@
  * Made by `python -m chatd.wire.generate` from the structs of chatd/domain; do not edit.
  */
 
+export const VERSION = 1;
+export const SUBPROTOCOLS = Object.freeze(["chatd.v1.json", "chatd.v1.msgpack"]);
+
 /** The commands that a client may send, and whose they are. */
 export const COMMANDS = Object.freeze({
   send_message: { customer: true, staff: true },
@@ -105,6 +108,34 @@ export const CLOSE_CODES = Object.freeze({
   session_ended: 4503,
   flooding: 4504,
 });
+
+/**
+ * @typedef {object} Resume
+ * @property {string} epoch
+ * @property {number} number
+ */
+
+/**
+ * The page of the shop that a customer is looking at, as it says itself.
+ * @typedef {object} Page
+ * @property {string} [url]
+ * @property {string} [title]
+ */
+
+/**
+ * The first frame: who this is and where to go on. See docs/protocol.md section 2.
+ * @typedef {object} Hello
+ * @property {"hello"} type
+ * @property {number} version
+ * @property {string | null} [token]
+ * @property {string | null} [identity]
+ * @property {string | null} [ticket]
+ * @property {"bubble" | "page"} [channel]
+ * @property {boolean} [active]
+ * @property {Resume | null} [resume]
+ * @property {string} [locale]
+ * @property {Page | null} [page]
+ */
 
 /**
  * @typedef {object} TextPart
@@ -241,9 +272,9 @@ export const CLOSE_CODES = Object.freeze({
  * @typedef {object} CustomerCard
  * @property {string} id
  * @property {"member" | "visitor"} kind
- * @property {string} [name]
- * @property {string} [email]
- * @property {boolean} [verified]
+ * @property {string} name
+ * @property {string} email
+ * @property {boolean} verified
  */
 
 /**
@@ -261,7 +292,7 @@ export const CLOSE_CODES = Object.freeze({
  * @typedef {object} Author
  * @property {"customer" | "staff" | "system"} kind
  * @property {string} id
- * @property {string} [name]
+ * @property {string} name
  */
 
 /**

@@ -24,6 +24,7 @@ from chatd.domain import commands, events
 from chatd.domain.limits import Limits
 from chatd.errors import ChatError, every_error
 from chatd.wire.codes import CloseCode
+from chatd.wire.frames import SUBPROTOCOLS, VERSION, Hello
 
 DESTINATION = Path(__file__).resolve().parents[2] / "static" / "wire.js"
 
@@ -45,13 +46,18 @@ def generate() -> str:
         "QUERIES": (commands.CUSTOMER_QUERIES, commands.STAFF_QUERIES),
         "SIGNALS": (commands.CUSTOMER_SIGNALS, commands.STAFF_SIGNALS),
     }
-    roots: list[type[Any]] = []
-    parts = [_HEAD]
+    roots: list[type[Any]] = [Hello]
+    parts = [
+        _HEAD,
+        f"export const VERSION = {VERSION};",
+        f"export const SUBPROTOCOLS = Object.freeze({json.dumps(list(SUBPROTOCOLS))});\n",
+    ]
     for name, (customer, staff) in requests.items():
         every = list(dict.fromkeys([*customer, *staff]))
         roots += every
         table = {_tag(one): {"customer": one in customer, "staff": one in staff} for one in every}
         parts.append(_table(name, table, f"The {name.lower()} that a client may send, and whose they are."))
+    said = {struct.cls for struct in _structs(roots)}
     roots += events.EVENT_TYPES
     parts.append(
         _table(
@@ -82,7 +88,7 @@ def generate() -> str:
             "Why a socket is closed: 4000 to 4499 mean come back, 4500 to 4999 mean do not.",
         )
     )
-    parts += [_typedef(struct) for struct in _structs(roots)]
+    parts += [_typedef(struct, said_by_clients=struct.cls in said) for struct in _structs(roots)]
     for name, (customer, staff) in requests.items():
         singular = {"COMMANDS": "Command", "QUERIES": "Query", "SIGNALS": "Signal"}[name]
         parts.append(_union(f"Customer{singular}", customer))
@@ -139,12 +145,14 @@ def _structs(roots: Iterable[type[Any]]) -> list[types.StructType]:
     return list(found.values())
 
 
-def _typedef(struct: types.StructType) -> str:
+def _typedef(struct: types.StructType, *, said_by_clients: bool) -> str:
     properties = []
     if struct.tag is not None:
         properties.append(f"@property {{{_literal(struct.tag)}}} {struct.tag_field}")
+    # A client may leave out whatever has a default; chatd says it all, unless the struct omits defaults.
+    may_omit = said_by_clients or struct.cls.__struct_config__.omit_defaults
     for field in struct.fields:
-        name = field.encode_name if field.required else f"[{field.encode_name}]"
+        name = f"[{field.encode_name}]" if may_omit and not field.required else field.encode_name
         properties.append(f"@property {{{_type(field.type)}}} {name}")
     # Struct makes a docstring of its own for a class without one; only what was written is worth repeating.
     words = inspect.cleandoc(struct.cls.__doc__ or "")

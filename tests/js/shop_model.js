@@ -27,6 +27,11 @@ const PAGE = 4; // small, so that everything has a second page
 const inThread = (event) => IN_THREAD.has(event.type) || (event.type === "cart_changed" && event.changes.length > 0);
 const greatest = (numbers) => numbers.reduce((a, b) => Math.max(a, b), 0);
 
+const previewOf = ({ message }) => {
+  const text = message.parts.map((part) => part.text).join(" ");
+  return [...text.trim().replace(/\s+/g, " ")].slice(0, 140).join("");
+};
+
 export class ShopModel {
   /** The shop's stream; the event with number n stands at n - 1. */
   log = [];
@@ -230,21 +235,8 @@ export class ShopModel {
           : "open",
       customer: of("conversation_started", "customer_introduced").at(-1)?.event.person,
       last: last
-        ? {
-            number: last.number,
-            at: last.event.at,
-            author: last.event.message.author,
-            text: [
-              ...last.event.message.parts
-                .map((part) => part.text)
-                .join(" ")
-                .trim()
-                .replace(/[\s]+/g, " "),
-            ]
-              .slice(0, 140)
-              .join(""),
-          }
-        : null,
+        ? { number: last.number, at: last.event.at, author: last.event.message.author, text: previewOf(last.event) }
+        : { number: begin.number, at: begin.event.at, author: {}, text: "" },
       position: messages.length,
       incoming,
       incoming_seen,
@@ -284,9 +276,7 @@ export class ShopModel {
 
   rows(staff, number) {
     const ids = new Set(this.log.slice(0, number).map((event) => event.conversation));
-    return [...ids]
-      .map((id) => this.row(id, staff, number))
-      .sort((a, b) => (b.last?.number ?? Infinity) - (a.last?.number ?? Infinity) || 0);
+    return [...ids].map((id) => this.row(id, staff, number)).sort((a, b) => b.last.number - a.last.number);
   }
 
   // ------------------------------------------------ what the server says
@@ -353,7 +343,8 @@ export class ShopModel {
     const conversations = [...new Set(stream.map(({ event }) => event.conversation))].map((id) => {
       const { kind, state, position, seen_by_shop, seen_by_customer, delivered } = this.row(id, "s1", number);
       const thread = stream.filter(({ event }) => event.conversation === id && inThread(event));
-      const unread = thread.filter(
+      const page = thread.slice(-PAGE);
+      const unread = page.filter(
         ({ event }) =>
           event.type === "message_sent" &&
           event.message.author.kind !== "customer" &&
@@ -368,7 +359,7 @@ export class ShopModel {
         seen_by_shop,
         seen_by_customer,
         delivered,
-        thread: thread.slice(-PAGE),
+        thread: page,
         more: thread.length > PAGE,
       };
     });
