@@ -231,8 +231,8 @@ def test_a_message_id_is_made_of_the_mail_and_the_shops_domain() -> None:
         ("content", 554, "5.7.1 looks like spam", "refused"),
         ("content", 451, "4.3.0 out of disk", "postponed"),
         # the server goes away in the middle
-        ("recipient", 421, "shutting down", "unavailable"),
-        ("content", 421, "shutting down", "unavailable"),
+        ("recipient", 421, "shutting down", "postponed"),
+        ("content", 421, "shutting down", "postponed"),
         # nonsense loses no mail
         ("content", -1, "Malformed", "postponed"),
         ("recipient", 354, "go ahead", "postponed"),
@@ -242,7 +242,7 @@ def test_the_class_of_an_answer_decides(stage: Stage, code: int, text: str, resu
     delivery = judge_reply(stage, code, text)
     assert delivery.result == result
     assert delivery.code == code
-    assert str(code) in delivery.reason
+    assert (str(code) if code > 0 else text) in delivery.reason
 
 
 def test_a_refused_login_does_not_repeat_what_the_server_said() -> None:

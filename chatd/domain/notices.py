@@ -144,10 +144,11 @@ def judge_reply(stage: Stage, code: int, text: str) -> Delivery:
 
     Before the envelope nothing has been said about this mail, so nothing of it can make the mail fail: a server that
     greets with 554 refuses the connection (RFC 5321 section 3.1), and a login that is refused (535, RFC 4954 section 6)
-    is the operator's to mend. From MAIL on, 4yz is to be tried again and 5yz is not (RFC 5321 section 4.2.1).
+    is the operator's to mend. From MAIL on an answer is about this mail: 4yz is to be tried again, 421 with it (section
+    3.8), and 5yz is not (RFC 5321 section 4.2.1).
     """
     said = plain_reply(code, text)
-    if stage in ("connect", "hello", "encryption") or code == 421:  # 421: "closing", at any time (RFC 5321 section 3.8)
+    if stage in ("connect", "hello", "encryption"):
         return Delivery("unavailable", f"The mail server is not available now ({said}).", code)
     if code == 530 or (stage == "login" and code >= 500):
         # Without the server's words: some repeat what was sent to them.
@@ -178,6 +179,8 @@ def plain_reply(code: int, text: str) -> str:
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if len(line) > 160:
         line = line[:159].rstrip() + "…"
+    if not 100 <= code <= 999:  # what came was no answer of this protocol; the line says what it was
+        return line or "nothing"
     return f"{code} {line}" if line else str(code)
 
 
