@@ -16,12 +16,10 @@ const WRITTEN = ["send_message", "introduce"];
 // RFC 6455 section 7.4.1: the frame itself was unacceptable, and would be again.
 const UNACCEPTABLE = [1002, 1003, 1007, 1009];
 const parse = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {}
+  try { return JSON.parse(text); } catch {}
 };
 // Libraries of old storefronts (Prototype.js before 1.7) give arrays a toJSON that makes a string of them.
-const encode = (/** @type {any} */ value) => {
+const encode = (value) => {
   const arrays = /** @type {any} */ (Array.prototype), foreign = arrays.toJSON;
   delete arrays.toJSON;
   try {
@@ -65,8 +63,7 @@ export class Client extends EventTarget {
     const { WebSocket, document, navigator } = globalThis;
     this.#env = {
       ...{ WebSocket, document, navigator, window: globalThis, now: Date.now, random: Math.random },
-      setTimeout: (run, ms) => setTimeout(run, ms),
-      clearTimeout: (timer) => clearTimeout(timer),
+      ...{ setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer) },
       ...options.environment,
     };
   }
@@ -76,9 +73,7 @@ export class Client extends EventTarget {
   }
 
   /** The commands that are not done, in their order. */
-  get pending() {
-    return [...this.#outbox];
-  }
+  get pending() { return [...this.#outbox]; }
 
   /** Start, or try now. */
   connect() {
@@ -152,8 +147,6 @@ export class Client extends EventTarget {
     const entry = this.#find(id);
     if (entry && entry !== this.#flying) this.#remove(entry, refused({ code: "discarded" }));
   }
-
-  // ---------------------------------------------------------------- the connection
 
   async #try() {
     const attempt = (this.#attempt = {});
@@ -267,8 +260,6 @@ export class Client extends EventTarget {
     this.#write({ type: "ping" });
     this.#later("silence", PONG_MS, () => this.#lost());
   }
-
-  // ---------------------------------------------------------------- commands and queries
 
   #find(id) {
     return this.#outbox.find((entry) => entry.id === id);
@@ -412,8 +403,6 @@ export class Client extends EventTarget {
     this.#outbox = this.#outbox.filter((entry) => !goes(entry));
     this.#sent.clear();
   }
-
-  // ---------------------------------------------------------------- the page around it
 
   /** @type {[string, string, (event: any) => any][]} */ #listeners = [
     ["window", "online", () => this.#wake()],
