@@ -6,6 +6,7 @@ store's functions is done here in the same transaction, and the events that it w
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from typing import Literal
 
@@ -54,6 +55,8 @@ class World:
         self.now = NOW
         self.online: set[str] = set()
         self.told: list[Event] = []
+        self.settled = 0
+        self.heard = asyncio.Event()
         self._ids = count(1)
 
     @classmethod
@@ -190,7 +193,41 @@ class World:
                 doubtful=fact.doubtful,
             )
         )
+        self.settled += 1
         self._tell(row)
+
+    async def fill(self, threads: list[Thread], *, rounds: int) -> int:
+        """Many digests at once: one a conversation and round, all due, as after a long outage."""
+
+        async def job(tx: Transaction) -> int:
+            for _ in range(rounds):
+                for thread in threads:
+                    event = self._message(thread, "Yes.", "staff", "Leo")
+                    await self._record(tx, event)
+                    number = next(self._ids)
+                    await tx.run(
+                        mails._insert,
+                        shop_id=self.shop.id,
+                        id=f"mail{number}",
+                        conversation_id=thread.conversation,
+                        customer_id=thread.customer,
+                        email=f"customer{number}@example.com",
+                        first=thread.position,
+                        last=thread.position,
+                        message_id=make_message_id(thread.conversation, f"mail{number}", "r", self.shop.email),
+                        state="retrying",  # of which a conversation may have many
+                        created_at=self.now,
+                        due_at=self.now,
+                        attempts=0,
+                        lease_owner="",
+                        lease_until=0,
+                        reason="",
+                        doubtful=False,
+                        settled_at=None,
+                    )
+            return rounds * len(threads)
+
+        return await self.store.write(job)
 
     async def mails_of(self, thread: Thread) -> list[MailRow]:
         return await self.store.read(
@@ -202,6 +239,7 @@ class World:
     def _tell(self, *rows: MailRow | None) -> list[MailRow]:
         found = [row for row in rows if row is not None]
         self.told += [event_of(row, at=self.now) for row in found]
+        self.heard.set()
         return found
 
 

@@ -329,7 +329,7 @@ async def test_a_claim_reads_an_index_and_not_the_whole_outbox(world: World, tmp
             (digests._sent_in_day, "ix_mails_email"),
         ):
             parameters: dict[str, object] = {"now": 0, "most": 1, "owner": "", "until": 0, "shop": "", "since": 0}
-            parameters |= {"conversation": "", "customer": "", "address": ""}
+            parameters |= {"conversation": "", "customer": "", "address": "", "mail": ""}
             sql, bound = statement.for_sqlite(parameters)
             plan = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bound))
             assert index in plan, plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, literal_column, select
+from sqlalchemy import and_, bindparam, func, literal_column, or_, select
 
 from chatd.domain.events import MessageSent, decode_event
 from chatd.domain.notices import DAY_MS, MailRow, is_capped
@@ -86,13 +86,17 @@ _first_sent = Statement(select(mails.c.message_id).where(*_sent_before).order_by
 _latest_sent = Statement(
     select(mails.c.message_id).where(*_sent_before).order_by(mails.c.last.desc()).limit(REFERENCES_MAX)
 )
+# Those that are just being sent count for whoever stands behind them in line, or mails sent side by side would not know
+# of each other.
 _sent_in_day = Statement(
     select(mails.c.customer_id, func.count().label("count"))
     .where(
         mails.c.shop_id == bindparam("shop"),
         mails.c.email == bindparam("address"),
-        mails.c.settled_at > bindparam("since"),
-        mails.c.state == "sent",
+        or_(
+            and_(mails.c.settled_at > bindparam("since"), mails.c.state == "sent"),
+            and_(mails.c.settled_at.is_(None), mails.c.state == "sending", mails.c.id < bindparam("mail")),
+        ),
     )
     .group_by(mails.c.customer_id)
     .limit(100)
@@ -153,7 +157,7 @@ async def _references(tx: Transaction, mail: MailRow) -> list[str]:
 
 
 async def _capped(tx: Transaction, mail: MailRow, row: Row, *, now: int) -> bool:
-    sent = await tx.all(_sent_in_day, shop=mail.shop_id, address=mail.email, since=now - DAY_MS)
+    sent = await tx.all(_sent_in_day, shop=mail.shop_id, address=mail.email, since=now - DAY_MS, mail=mail.id)
     return is_capped(
         verified=bool(row["customer_verified"]),
         mails_in_day=sum(one["count"] for one in sent),
