@@ -7,18 +7,33 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import httpx2
 import uvicorn
 from sqlalchemy import create_engine
+from starlette.applications import Starlette
 
+from chatd.config import Settings
+from chatd.notify.links import open_link
+from chatd.resources import static_directory, templates_directory
+from chatd.store.contract import Transaction
 from chatd.store.schema import metadata
-from chatd.store.shops import Shop, add_shop, new_shop
+from chatd.store.shops import Shop, ShopDirectory, add_shop, new_shop
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import Staff, add_staff
-from chatd.web.front import uvicorn_options
+from chatd.web.addresses import AddressCounts
+from chatd.web.assets import Assets
+from chatd.web.front import FrontProtocol
+from chatd.web.login import Login
+from chatd.web.pages import Check, Pages
+from chatd.web.passwords import Passwords, hash_password
+from chatd.web.rendering import Rendering
+from chatd.web.security import Guard, Refusals
+from chatd.web.sessions import Sessions
 
 NOW = 1_763_790_000_000
 
@@ -64,13 +79,116 @@ async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None
     raise AssertionError(f"not so within {seconds:g} s")
 
 
+PASSWORD = "correct horse battery"
+BASE_URL = "http://localhost"
+
+
+class Door:
+    """Everything of HTTP around a store on disk, asked without a network. Both clocks stand until they are moved."""
+
+    def __init__(self, settings: Settings, store: SQLiteStore, checks: Mapping[str, Check], assets: Assets) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock_ms = NOW
+        self.ended: list[str] = []
+        self.directory = ShopDirectory(store)
+        self.passwords = Passwords()
+        self.assets = assets
+        self.rendering = Rendering(settings, assets, templates_directory())
+        self.sessions = Sessions(settings, store, lambda: self.clock_ms, self.ended.append)
+        self.refusals = Refusals(settings, self.rendering.error_page)
+        self.login = Login(
+            settings,
+            store,
+            self.sessions,
+            self.passwords,
+            self.rendering,
+            clock=lambda: self.clock_ms,
+            now=lambda: self.clock_ms / 1000,
+        )
+        self.pages = Pages(
+            settings,
+            store,
+            self.directory,
+            self.sessions,
+            self.rendering,
+            assets,
+            open_link=lambda link: open_link(link, settings.secret, self.clock_ms),
+            checks=checks,
+            clock=lambda: self.clock_ms,
+            now=lambda: self.clock_ms / 1000,
+        )
+        self.counts = AddressCounts(settings.connections_per_address_max)
+        starlette = Starlette(
+            routes=[*self.login.routes(), *self.pages.routes(), *assets.routes()],
+            exception_handlers=self.refusals.exception_handlers(),
+        )
+        self.app = Guard(starlette, settings, self.refusals, counts=self.counts)
+
+    def browser(self, **options: Any) -> httpx2.AsyncClient:
+        """A client with cookies of its own. It follows no redirect and believes its own headers only."""
+        address = options.pop("address", "192.0.2.1")
+        transport = httpx2.ASGITransport(app=self.app, client=(address, 5000))
+        headers = {"accept": "text/html", **options.pop("headers", {})}
+        return httpx2.AsyncClient(transport=transport, base_url=self.settings.base_url, headers=headers, **options)
+
+    async def written(self) -> None:
+        """Wait until everything that was handed to the store is in it."""
+
+        async def job(tx: Transaction) -> None:
+            pass
+
+        await self.store.write(job)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock_ms += int(seconds * 1_000)
+
+
+@contextlib.asynccontextmanager
+async def open_door(
+    directory: Path, *, checks: Mapping[str, Check] | None = None, assets: Assets | None = None, **settings: Any
+) -> AsyncIterator[Door]:
+    values: dict[str, Any] = {"base_url": BASE_URL, "data_directory": directory}
+    async with opened_store(directory) as store:
+        door = Door(
+            Settings(**values | settings), store, checks or {}, Assets(static_directory()) if assets is None else assets
+        )
+        try:
+            yield door
+        finally:
+            door.passwords.close()
+
+
+async def a_login(door: Door, **fields: Any) -> tuple[Shop, Staff]:
+    """A shop with somebody whose password is `PASSWORD`."""
+    shop = await a_shop(door.store)
+    person = await somebody(door.store, shop, password_hash=hash_password(PASSWORD), **fields)
+    await door.directory.refresh()
+    return shop, person
+
+
+# What `web.server` sets, for a server in a test.
+UVICORN: MappingProxyType[str, Any] = MappingProxyType(
+    {
+        "http": FrontProtocol,
+        "loop": "uvloop",
+        "lifespan": "on",
+        "log_level": "critical",
+        "proxy_headers": False,
+        "server_header": False,
+        "access_log": False,
+        "timeout_keep_alive": 15,
+        "timeout_graceful_shutdown": 2,
+    }
+)
+
+
 @contextlib.contextmanager
 def serving(app: Any, *, loop: str = "asyncio", **options: Any) -> Iterator[Server]:
     """A real uvicorn in a thread of its own, so that tests can talk to it with plain sockets."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    options = uvicorn_options() | {"loop": loop, "timeout_graceful_shutdown": 2} | options
-    config = uvicorn.Config(app, log_level="critical", lifespan="on", **options)
+    config = uvicorn.Config(app, **{**UVICORN, "loop": loop, **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -474,11 +474,11 @@ FEW_FILES = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from tests.test_front import House
-from tests.door import uvicorn_options
+from tests.door import UVICORN
 import uvicorn
 many = int(sys.argv[1]) or None
 house = House(connections_per_address_max=10_000, handshake_timeout_seconds=30.0, connections_max=many)
-config = uvicorn.Config(house.app, log_level="critical", lifespan="on", port=0, **uvicorn_options())
+config = uvicorn.Config(house.app, port=0, **UVICORN)
 server = uvicorn.Server(config)
 import asyncio
 async def main():

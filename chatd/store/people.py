@@ -49,6 +49,20 @@ _cart = Statement(
     )
 )
 _token = Statement(select(customer_tokens).where(customer_tokens.c.token_hash == bindparam("token_hash")))
+_add_token = Statement(
+    text(
+        "INSERT INTO customer_tokens (token_hash, shop_id, customer_id, scope, conversation_id, created_at, expires_at)"
+        " VALUES (:token_hash, :shop, :customer, 'reply_link', :conversation, :now, :expires_at)"
+        " ON CONFLICT (token_hash) DO NOTHING"
+    )
+)
+# Tokens are few and swept once an hour, so they need no index by age.
+_forget_tokens = Statement(
+    text(
+        "DELETE FROM customer_tokens WHERE token_hash IN"
+        " (SELECT token_hash FROM customer_tokens WHERE expires_at <= :now LIMIT 1000)"
+    )
+)
 
 
 def _card(row: object) -> CustomerCard:
@@ -109,3 +123,23 @@ async def find_token(tx: Transaction, token_hash: str) -> Token | None:
         conversation=row["conversation_id"],
         expires_at=row["expires_at"],
     )
+
+
+async def add_token(
+    tx: Transaction, *, token_hash: str, shop: str, customer: str, conversation: str, now: int, expires_at: int
+) -> None:
+    """A token that opens one conversation. One that is there already stays as it is."""
+    await tx.run(
+        _add_token,
+        token_hash=token_hash,
+        shop=shop,
+        customer=customer,
+        conversation=conversation,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+async def forget_tokens(tx: Transaction, now: int) -> int:
+    """Drop tokens that have expired, up to 1,000 at a time. Returns how many."""
+    return await tx.run(_forget_tokens, now=now)

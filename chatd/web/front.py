@@ -347,17 +347,3 @@ def _head_too_large() -> Answer:
         f"the head of the request is larger than {HEAD_BYTES_MAX:,} bytes or {HEAD_FIELDS_MAX} fields",
         facts={"bytes_max": HEAD_BYTES_MAX, "fields_max": HEAD_FIELDS_MAX},
     )
-
-
-def uvicorn_options() -> dict[str, Any]:
-    """The settings of `uvicorn.Config` that this protocol relies on."""
-    return {
-        "http": FrontProtocol,
-        # When files run out, uvloop's accept waits for one; asyncio's (Python 3.11) tries 2,048 times and logs each.
-        "loop": "uvloop",
-        "ws": "none",  # sockets are ours
-        "proxy_headers": False,  # uvicorn would believe X-Forwarded-For from 127.0.0.1, whoever that is
-        "server_header": False,
-        "access_log": False,  # its lines hold the query
-        "timeout_keep_alive": 15,
-    }
