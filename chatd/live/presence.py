@@ -43,26 +43,34 @@ class Presence(Protocol):
 
 
 class _Person:
-    """`until` is the end of the lease while no connection is active; None while one is, or when they are away."""
+    """`idle_since`: no connection has been active since then; None while one is, or when they are away. `empty_since`:
+    there has been no connection at all. `look_at` is when the heap brings this person up: never after their end,
+    possibly before it."""
 
-    __slots__ = ("active", "connections", "online", "until")
+    __slots__ = ("active", "connections", "empty_since", "idle_since", "look_at", "online")
 
     def __init__(self) -> None:
         self.connections: dict[str, bool] = {}
         self.active = 0
         self.online = False
-        self.until: float | None = None
+        self.idle_since: float | None = None
+        self.empty_since = 0.0
+        self.look_at: float | None = None
 
 
 class MemoryPresence:
-    """See the module's text. `changed` is called at once when somebody comes or goes; it must not call back."""
+    """See the module's text. In a single process a connection holds its lease until it is released: the socket's own
+    deadlines see to that. `changed` is called at once when somebody comes or goes; it must not call back.
+
+    A hidden page counts for at least as much as none: browsers say that a page is hidden just before it is gone.
+    """
 
     def __init__(
         self, changed: Callable[[Change], None], *, gone_grace_seconds: float, hidden_grace_seconds: float
     ) -> None:
         self._changed = changed
         self._gone_grace = gone_grace_seconds
-        self._hidden_grace = hidden_grace_seconds
+        self._hidden_grace = max(hidden_grace_seconds, gone_grace_seconds)
         self._shops: dict[str, dict[str, _Person]] = {}
         self._ends: list[tuple[float, str, str]] = []
 
@@ -72,34 +80,43 @@ class MemoryPresence:
         entry.connections[connection] = active
         entry.active += active - was_active
         if entry.active:
-            entry.until = None
+            entry.idle_since = None
             if not entry.online:
                 entry.online = True
                 self._changed(Change(shop, person, True))
         elif was_active:
-            self._end_at(shop, person, entry, now + self._hidden_grace)
+            entry.idle_since = now
+            self._plan(shop, person, entry)
 
     def release(self, shop: str, person: str, connection: str, *, now: float) -> None:
         entry = self._shops.get(shop, {}).get(person)
         if entry is None or connection not in entry.connections:
             return
         entry.active -= entry.connections.pop(connection)
+        if not entry.connections:
+            entry.empty_since = now
         if not entry.online:
             if not entry.connections:
                 self._forget(shop, person)
         elif not entry.active:
-            # Closed for good, unless a hidden page is still there. A grace that runs already never grows by this.
-            end = now + (self._hidden_grace if entry.connections else self._gone_grace)
-            self._end_at(shop, person, entry, end if entry.until is None else min(entry.until, end))
+            if entry.idle_since is None:
+                entry.idle_since = now
+            self._plan(shop, person, entry)
 
     def expire(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
-            _, shop, person = heapq.heappop(self._ends)
+            when, shop, person = heapq.heappop(self._ends)
             entry = self._shops.get(shop, {}).get(person)
-            if entry is None or entry.until is None or entry.until > now:
-                continue  # held again, or with another end that is in the heap as well
+            if entry is None or entry.look_at != when:
+                continue  # of an end that has come nearer since, or of somebody who was forgotten
+            entry.look_at = None
+            if entry.idle_since is None:
+                continue  # active again
+            if self._end(entry) > now:
+                self._plan(shop, person, entry)
+                continue
             entry.online = False
-            entry.until = None
+            entry.idle_since = None
             if not entry.connections:
                 self._forget(shop, person)
             self._changed(Change(shop, person, False))
@@ -111,9 +128,19 @@ class MemoryPresence:
     def online(self, shop: str) -> list[str]:
         return [person for person, entry in self._shops.get(shop, {}).items() if entry.online]
 
-    def _end_at(self, shop: str, person: str, entry: _Person, when: float) -> None:
-        entry.until = when
-        heapq.heappush(self._ends, (when, shop, person))
+    def _end(self, entry: _Person) -> float:
+        """When somebody without an active connection is offline, as things stand."""
+        assert entry.idle_since is not None
+        end = entry.idle_since + self._hidden_grace
+        return end if entry.connections else min(end, entry.empty_since + self._gone_grace)
+
+    def _plan(self, shop: str, person: str, entry: _Person) -> None:
+        """Be called at the end. A page that is hidden and shown a hundred times leaves one entry in the heap and not a
+        hundred: an end that moves away is found when the old one comes."""
+        end = self._end(entry)
+        if entry.look_at is None or end < entry.look_at:
+            entry.look_at = end
+            heapq.heappush(self._ends, (end, shop, person))
 
     def _forget(self, shop: str, person: str) -> None:
         people = self._shops[shop]
