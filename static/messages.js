@@ -115,7 +115,7 @@ class MessagesPage {
           "header.top",
           null,
           avatar(shop.name, "shop"),
-          h("div.names", null, h("h1", { dir: "auto", title: shop.name }, shop.name), status),
+          h("div.names", null, h("h1", { title: shop.name }, h("bdi", null, shop.name)), status),
         ),
         this.view.element,
       ),

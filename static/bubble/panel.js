@@ -68,7 +68,7 @@ export class Panel {
         "header.top",
         null,
         avatar(settings.name, "shop"),
-        h("div.names", null, h("h2", { dir: "auto", title: settings.name }, settings.name), this.status),
+        h("div.names", null, h("h2", { title: settings.name }, h("bdi", null, settings.name)), this.status),
         h("button.round", { type: "button", "aria-label": t("close"), onclick: this.askToClose }, icon("close")),
       ),
       this.conversation.element,

@@ -1,0 +1,72 @@
+"""One file in place of a module and everything that it imports, for what shops' pages fetch.
+
+The bubble's code is in many small files, one role a file; a customer far away would wait for them round after round.
+So chatd joins them when it reads them: each module becomes a function that is called once, in the order of the imports,
+and its imports become constants. Addresses relative to the entry's folder (`import("./locales/sv.js")`,
+`import.meta.url`) mean what they meant, as long as the modules that use them are in that folder.
+
+It knows the forms of the house, `import { a, b as c } from "./x.js";` and `export` before a declaration, and refuses
+every other with the place, so that what it does not understand is never served.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from chatd.web.slimming import slim
+
+_IMPORT = re.compile(r"^import\s*\{([^{}]*)\}\s*from\s*\"(\.[^\"]+)\";", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) ([A-Za-z_$][\w$]*))", re.MULTILINE)
+_OTHER = re.compile(r"^(?:import\b(?!\s*\()|export\b).*", re.MULTILINE)
+
+
+def bundle(entry: Path) -> str:
+    """The text of a module that exports what `entry` does and imports nothing. Raises `ValueError` with the place when
+    a module has another form, or imports itself by a detour."""
+    order = imports_of(entry)
+    parts = [_module(path, order) for path in order]
+    names = ", ".join(_EXPORT.findall(_text(entry)))
+    return "\n".join([*parts, f"export const {{ {names} }} = {_name(entry, order)};", ""])
+
+
+def imports_of(entry: Path) -> list[Path]:
+    """What `entry` imports, at any depth, each after all that it imports itself; `entry` is the last."""
+    order: list[Path] = []
+    under_way: list[Path] = []
+
+    def visit(path: Path) -> None:
+        if path in order:
+            return
+        if path in under_way:
+            raise ValueError(f"{path} imports itself by way of {under_way[-1]}")
+        under_way.append(path)
+        for _, address in _IMPORT.findall(_text(path)):
+            visit((path.parent / address).resolve())
+        under_way.pop()
+        order.append(path)
+
+    visit(entry.resolve())
+    return order
+
+
+def _text(path: Path) -> str:
+    return slim(path.name, path.read_text(encoding="utf-8"))
+
+
+def _name(path: Path, order: list[Path]) -> str:
+    return f"module{order.index(path.resolve())}"
+
+
+def _module(path: Path, order: list[Path]) -> str:
+    def constants(match: re.Match[str]) -> str:
+        names = ", ".join(name.strip().replace(" as ", ": ") for name in match[1].split(",") if name.strip())
+        return f"const {{ {names} }} = {_name(path.parent / match[2], order)};"
+
+    text = _text(path)
+    exported = ", ".join(_EXPORT.findall(text))
+    text = _EXPORT.sub("", _IMPORT.sub(constants, text))
+    if other := _OTHER.search(text):
+        raise ValueError(f"{path}: cannot be bundled because of {other[0]!r}")
+    lines = "\n".join(line for line in text.split("\n") if line)
+    return f"const {_name(path, order)} = (() => {{\n{lines}\nreturn {{ {exported} }};\n}})();"

@@ -1,0 +1,86 @@
+"""Several modules in one file do what they did in several."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chatd.web.bundling import bundle, imports_of
+from chatd.web.slimming import slim
+
+BUBBLE = Path(__file__).parent.parent / "static" / "bubble"
+
+
+def write(folder: Path, **modules: str) -> Path:
+    for name, text in modules.items():
+        (folder / f"{name}.js").write_text(text, encoding="utf-8")
+    return folder / "entry.js"
+
+
+@pytest.mark.node
+def test_a_bundle_runs_each_module_once_and_in_order(tmp_path: Path, node_path: str) -> None:
+    entry = write(
+        tmp_path,
+        entry='import { twice } from "./twice.js";\nimport { log as kept } from "./log.js";\n'
+        'export class Entry {\n  said = [twice(4), ...kept];\n}\nexport const word = "it\'s";\n',
+        twice='import {\n  log,\n} from "./log.js";\nlog.push("twice");\n'
+        "/** @param {number} value */\nexport function twice(value) {\n  return value * 2;\n}\n",
+        log='// Once.\nexport const log = ["log"];\nconst entry = "not the others\'";\nlog.push(entry.slice(0, 3));\n',
+    )
+    (tmp_path / "bundle.mjs").write_text(bundle(entry), encoding="utf-8")
+    program = (
+        "const { Entry, word, ...rest } = await import('./bundle.mjs');"
+        "console.log(JSON.stringify([new Entry().said, word, Object.keys(rest)]));"
+    )
+    (tmp_path / "run.mjs").write_text(program, encoding="utf-8")
+    result = subprocess.run([node_path, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == '[[8,"log","not","twice"],"it\'s",[]]', result.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'import Default from "./log.js";',
+        'import * as everything from "./log.js";',
+        'import "./log.js";',
+        'export { log } from "./log.js";',
+        "export default 1;",
+        "export let changing = 1;",
+    ],
+)
+def test_a_form_that_it_does_not_know_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    entry = write(tmp_path, entry=f"{line}\n", log="export const log = [];\n")
+    with pytest.raises(ValueError, match=r"entry\.js: cannot be bundled because of '(import|export)"):
+        bundle(entry)
+
+
+def test_a_circle_is_refused(tmp_path: Path) -> None:
+    entry = write(
+        tmp_path,
+        entry='import { log } from "./log.js";\nexport const a = 1;\n',
+        log='import { a } from "./entry.js";\nexport const log = [];\n',
+    )
+    with pytest.raises(ValueError, match="imports itself"):
+        bundle(entry)
+
+
+@pytest.mark.parametrize("name", ["panel.js", "session.js"])
+def test_addresses_keep_their_meaning(name: str) -> None:
+    """What is relative to a module's own address stays right only where the bundle is."""
+    for path in imports_of(BUBBLE / name):
+        text = slim(path.name, path.read_text(encoding="utf-8"))
+        assert path.parent == BUBBLE or not re.search(r"\bimport\s*[.(]", text), path
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(("name", "exported"), [("panel.js", "Panel"), ("session.js", "Session")])
+def test_the_bubbles_own_bundles_are_programs(name: str, exported: str, tmp_path: Path, node_path: str) -> None:
+    (tmp_path / "bundle.mjs").write_text(bundle(BUBBLE / name), encoding="utf-8")
+    (tmp_path / "run.mjs").write_text(
+        "console.log(Object.keys(await import('./bundle.mjs')).join());", encoding="utf-8"
+    )
+    result = subprocess.run([node_path, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == exported, result.stderr
