@@ -166,7 +166,8 @@ export class ConversationView {
 
   #drawIntroduction() {
     const { session, shop } = this;
-    if (!this.introducible || (!session.state && !session.entries.length)) return;
+    // Who has been here before may have said it before: that is known with the welcome.
+    if (!this.introducible || (!session.state && session.isKnown)) return;
     const { name = "", email = "" } = this.#given ?? session.state?.customer ?? {};
     const customer = { name, email };
     const verified = session.state?.customer.verified ?? false;
@@ -180,6 +181,7 @@ export class ConversationView {
 
   /** @param {"first" | "later" | "change" | null} when @param {{name: string, email: string}} customer */
   #ask(when, customer) {
+    const focused = this.element.matches(":focus-within");
     const had = this.#introduction?.element.matches(":focus-within") ?? false;
     this.#introduction =
       when &&
@@ -193,10 +195,11 @@ export class ConversationView {
     const first = when === "first";
     this.before.hidden = !first;
     this.thread.element.hidden = this.bottom.hidden = first;
-    if (first && this.#introduction)
-      this.before.replaceChildren(this.thread.welcome.cloneNode(true), this.#introduction.element);
+    this.before.replaceChildren(
+      ...(first && this.#introduction ? [this.thread.welcome.cloneNode(true), this.#introduction.element] : []),
+    );
     this.thread.appended = first ? null : (this.#introduction?.element ?? null);
-    if (when === "change") this.#introduction?.focus();
+    if (when === "change" || (first && focused)) this.#introduction?.focus();
     else if (had) this.composer.focus();
     if (!first) this.composer.fit();
   }

@@ -105,6 +105,11 @@ export class Session extends EventTarget {
     return this.client.status;
   }
 
+  /** Whether chatd may know this customer from before. */
+  get isKnown() {
+    return Boolean(this.#identity || this.storage.getItem(`${this.prefix}token`));
+  }
+
   /** The one conversation that is shown, once it exists. */
   get conversation() {
     const all = [...(this.state?.conversations.values() ?? [])];

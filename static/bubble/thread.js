@@ -48,7 +48,8 @@ export class Thread {
       shop.greeting && h("p.greeting", { dir: "auto" }, shop.greeting),
     );
     this.older = h("p.older", { hidden: true }, t("loading_older"));
-    this.log = h("ol.log", { role: "log", "aria-label": t("messages"), "aria-live": "off" });
+    this.log = h("ol.log", { role: "list" });
+    this.live = h("div", { role: "log", "aria-label": t("messages"), "aria-live": "off" }, this.log);
     this.dots = h("div.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i"));
     this.typist = h("span");
     this.typing = h("div.typing", { hidden: true }, this.dots, this.typist);
@@ -57,7 +58,7 @@ export class Thread {
       { tabindex: 0, role: "region", "aria-label": t("thread"), onscroll: () => this.#scrolled() },
       this.older,
       this.welcome,
-      this.log,
+      this.live,
       this.typing,
     );
     this.newer = h("button.newer", { type: "button", hidden: true, onclick: () => this.toEnd({ smooth: true }) });
@@ -114,7 +115,7 @@ export class Thread {
   leave() {
     this.#started = false;
     this.#fresh = 0;
-    this.log.setAttribute("aria-live", "off");
+    this.live.setAttribute("aria-live", "off");
   }
 
   /** @param {string} text "Leo is typing…", or "" */
@@ -218,7 +219,7 @@ export class Thread {
       this.#atEnd = false;
     }
     // Only from now on is something that comes in news to a screen reader.
-    requestAnimationFrame(() => this.log.setAttribute("aria-live", "polite"));
+    requestAnimationFrame(() => this.live.setAttribute("aria-live", "polite"));
   }
 
   /** The first row in view, and how far it is from the top of it. */
@@ -252,14 +253,14 @@ export class Thread {
   async #load() {
     if (this.#loading) return;
     this.#loading = true;
-    this.log.setAttribute("aria-live", "off");
+    this.live.setAttribute("aria-live", "off");
     try {
       await this.#options.loadOlder();
     } catch {
       // The connection is gone; scrolling on asks again.
     } finally {
       this.#loading = false;
-      requestAnimationFrame(() => this.log.setAttribute("aria-live", "polite"));
+      requestAnimationFrame(() => this.live.setAttribute("aria-live", "polite"));
     }
   }
 
