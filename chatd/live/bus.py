@@ -23,9 +23,8 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Something that is true only now: typing, presence. `customer` names whom it goes to; None means the staff.
-    Neither
-    numbered nor kept. `sender` is the connection that must not get its own signal back."""
+    """Something that is true only now: typing, presence. Neither numbered nor kept. `customer` names whom it goes to;
+    None means the staff. `sender` is the connection that must not get its own signal back."""
 
     name: str
     data: dict[str, Any]

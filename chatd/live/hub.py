@@ -4,12 +4,15 @@
 * What arrives together goes out together: the frames of a batch are joined once per stream and codec, and the same
   bytes object is handed to every follower. A follower costs one append and, per turn of the loop, one write.
 * Numbers rise by one. What was delivered already is skipped; what leaves a hole waits while the hub reads the missing
-  events from the log (`fill`), because a bus may lose them (G4).
+  events from the log (`fill`), because a bus may lose them (G4). That an event exists is learnt from the bus, from
+  whoever begins to follow, and from the position check; each starts the filling.
 * A follower takes what it is given at once or not at all: bounding what waits for a slow one is the follower's own duty
   (`web.socket`), so that nobody waits for anybody here (G7).
 
 Who begins to follow must do so before reading the state it begins from, and gets what happens in between from the same
-call; `web.socket` merges the two by number.
+call. The state may be ahead of the hub, which has its news from a bus that may be slow; so a follower is given events
+that it has read already, also after `begin`, and skips them by their number in its stream. From there on it is given
+every event once and in order.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from chatd.live.bus import Item, Publication, Signal
 from chatd.metrics import Counter
 from chatd.wire.frames import Codec, event_frame, signal_frame
 
-WAITING_MAX = 2_000
-"""Events held behind a hole, per shop. Beyond it they are dropped: they are in the log, and are read from there."""
+WAITING_MAX = 200
+"""Events held behind a hole, per shop. More are not kept: they are in the log, and are read from there. A burst that
+comes in the wrong order fits; a shop's traffic while the store is away for a minute must not fill the memory."""
 
 FILL_RETRY_SECONDS = 1.0
 
@@ -61,11 +65,13 @@ class Follower(Protocol):
 
 
 class Feed:
-    """One shop's followers on this node, and how far they have been served."""
+    """One shop's followers on this node, and how far they have been served. `head` is the last number of the shop's
+    stream that was heard of, `position` the last that was delivered; `waiting` stands beyond `position`."""
 
-    __slots__ = ("customers", "filling", "position", "staff", "waiting")
+    __slots__ = ("customers", "filling", "head", "position", "staff", "waiting")
 
     def __init__(self) -> None:
+        self.head = 0
         self.position: int | None = None
         self.staff: set[Follower] = set()
         self.customers: dict[str, set[Follower]] = {}
@@ -117,13 +123,15 @@ class Hub:
             self._leave(shop)
 
     def begin(self, shop: str, number: int) -> None:
-        """A follower has read the state as of this number of the shop's stream: from there the feed goes on."""
+        """A follower has read the state as of this number of the shop's stream. The first one sets from where the feed
+        goes on; from a later one the feed may learn that it is behind."""
         feed = self._feeds.get(shop)
-        if feed is not None and feed.position is None:
+        if feed is None:
+            return
+        if feed.position is None:
             feed.position = number
-            for stale in [waiting for waiting in feed.waiting if waiting <= number]:
-                del feed.waiting[stale]
-            self._go_on(shop, feed)
+        feed.head = max(feed.head, number)
+        self._go_on(shop, feed)
 
     def position(self, shop: str) -> int | None:
         """The last number of the shop's stream that was delivered here."""
@@ -155,59 +163,66 @@ class Hub:
             elif feed.position is not None and item.number == feed.position + 1:
                 feed.position = item.number
                 ready.append(item)
-            elif (feed.position is None or item.number > feed.position) and len(feed.waiting) < WAITING_MAX:
-                feed.waiting[item.number] = item
+            else:
+                self._keep(feed, item)
         if ready:
             self._deliver(feed, ready)
-        if feed.waiting and feed.position is not None:
+            feed.head = max(feed.head, ready[-1].number)
+        if feed.position is not None and (feed.waiting or feed.position < feed.head):
             self._go_on(shop, feed)
 
     def check_position(self, shop: str, number: int) -> None:
         """The log says that this is the last number: if the feed is behind, the bus has lost something silently."""
         feed = self._feeds.get(shop)
-        if feed is not None and feed.position is not None and number > feed.position:
-            self._start_filling(shop, feed)
+        if feed is not None and feed.position is not None:
+            feed.head = max(feed.head, number)
+            self._go_on(shop, feed)
+
+    def _keep(self, feed: Feed, publication: Publication) -> None:
+        """Keep what stands behind a hole, as far as there is room."""
+        if feed.position is not None and publication.number <= feed.position:
+            return
+        feed.head = max(feed.head, publication.number)
+        if len(feed.waiting) < WAITING_MAX:
+            feed.waiting[publication.number] = publication
 
     def _go_on(self, shop: str, feed: Feed) -> None:
         """Deliver what waited for the number before it; fill a hole that is left."""
         assert feed.position is not None
         ready: list[Publication] = []
-        while (publication := feed.waiting.pop(feed.position + 1, None)) is not None:
-            feed.position += 1
-            ready.append(publication)
+        if feed.waiting:
+            while (publication := feed.waiting.pop(feed.position + 1, None)) is not None:
+                feed.position += 1
+                ready.append(publication)
+            for stale in [number for number in feed.waiting if number <= feed.position]:
+                del feed.waiting[stale]
         if ready:
             self._deliver(feed, ready)
-        if feed.waiting:
-            self._start_filling(shop, feed)
-
-    def _start_filling(self, shop: str, feed: Feed) -> None:
-        if feed.filling is None:
-            self._holes.add()
+        if feed.position < feed.head and feed.filling is None:
             feed.filling = asyncio.get_running_loop().create_task(self._fill_hole(shop, feed))
 
     async def _fill_hole(self, shop: str, feed: Feed) -> None:
+        """Read on until the feed is where the log was last heard to be."""
+        found = False
         try:
-            while True:
-                assert feed.position is not None
+            while feed.position is not None and feed.position < feed.head:
                 try:
                     missing = await self._fill(shop, feed.position)
                 except Exception as error:  # noqa: BLE001  # the store is away: the hole stays, and is tried again
                     logger.warning("could not read the log to fill a hole: %s", error)
                     await asyncio.sleep(FILL_RETRY_SECONDS)
                     continue
+                # The bus may have been faster than the log meanwhile.
                 ready = [publication for publication in missing if publication.number > feed.position]
                 if ready:
+                    if not found:
+                        self._holes.add()
+                    found = True
                     feed.position = ready[-1].number
                     self._deliver(feed, ready)
-                for stale in [number for number in feed.waiting if number <= feed.position]:
-                    del feed.waiting[stale]
-                while (publication := feed.waiting.pop(feed.position + 1, None)) is not None:
-                    feed.position += 1
-                    self._deliver(feed, [publication])
-                if not feed.waiting and not ready:
-                    return
-                if not ready:
-                    # Published, yet not in the log that was read: a reader that lags behind the commit.
+                    self._go_on(shop, feed)
+                elif feed.position < feed.head:
+                    # Heard of, yet not in the log that was read: a reader that lags behind the commit.
                     await asyncio.sleep(FILL_RETRY_SECONDS)
         finally:
             feed.filling = None
@@ -217,7 +232,7 @@ class Hub:
             _spread(feed.staff, [(one.number, one.conversation, one.record) for one in publications])
         if feed.customers:
             for customer, events in _by_customer(feed, publications).items():
-                _spread(feed.customers[customer], events)
+                _spread(feed.customers.get(customer, ()), events)
 
     def _signal(self, feed: Feed, signal: Signal) -> None:
         followers: Iterable[Follower]
@@ -228,14 +243,19 @@ class Hub:
         else:
             followers = feed.customers.get(signal.customer, ())
         frames: dict[Codec, bytes] = {}
-        for follower in followers:
+        for follower in tuple(followers):
             if follower.name == signal.sender:
                 continue
-            frame = frames.get(follower.codec)
-            if frame is None:
-                frame = frames[follower.codec] = signal_frame(follower.codec, signal.name, signal.data)
-            follower.signal(frame)
+            try:
+                frame = frames.get(follower.codec)
+                if frame is None:
+                    frame = frames[follower.codec] = signal_frame(follower.codec, signal.name, signal.data)
+                follower.signal(frame)
+            except Exception:
+                logger.exception(_FAILED)
 
+
+_FAILED = "a follower failed; the others go on"
 
 EVERY_CUSTOMER = "*"
 """As `Signal.customer`: all customers of the shop who are here. No customer's id contains it."""
@@ -253,14 +273,18 @@ def _by_customer(feed: Feed, publications: list[Publication]) -> dict[str, list[
     return found
 
 
-def _spread(followers: set[Follower], events: list[Numbered]) -> None:
+def _spread(followers: Iterable[Follower], events: list[Numbered]) -> None:
     """Frame the events once for each codec that is in use, and give everyone the same bytes."""
     chunks: dict[Codec, Chunk] = {}
     for follower in tuple(followers):
-        chunk = chunks.get(follower.codec)
-        if chunk is None:
-            codec = follower.codec
-            chunk = chunks[codec] = Chunk(
-                [(number, where, event_frame(codec, number, record)) for number, where, record in events]
-            )
-        follower.deliver(chunk)
+        try:
+            chunk = chunks.get(follower.codec)
+            if chunk is None:
+                codec = follower.codec
+                chunk = chunks[codec] = Chunk(
+                    [(number, where, event_frame(codec, number, record)) for number, where, record in events]
+                )
+            follower.deliver(chunk)
+        except Exception:
+            # The feed has moved on: whoever is not served now would have a hole that nobody sees.
+            logger.exception(_FAILED)
