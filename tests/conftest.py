@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from chatd.config import Settings, variable_of
 
 ROOT = Path(__file__).parent.parent
+
+# Hypothesis would fail an example that takes 200 ms. On a machine that is busy that says nothing about the code.
+settings.register_profile("chatd", deadline=None)
+settings.load_profile("chatd")
+
 # Tests of one of these share something that is scarce (a browser's memory, a server); each goes through one process.
 ONE_PROCESS = ("browser", "postgres")
 
