@@ -126,7 +126,7 @@ class Dispatch:
 
         def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:
             if outcome is None:
-                answer(None, _refusal(error, command))
+                answer(None, _refusal(error, type(command).__name__))
                 return
             result, recorded = outcome
             self._tell(actor.shop, recorded)
@@ -163,7 +163,21 @@ class Dispatch:
                 await mails.settle_mail(work, fact)
             return work.recorded
 
-        self._tell(shop, await self._store.write(job))
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(recorded: list[Recorded] | None, error: BaseException | None) -> None:
+            # Told here and not after an await: the order of the commits is the order of the publications.
+            if recorded is not None:
+                self._tell(shop, recorded)
+            if told.done():
+                return
+            if error is None:
+                told.set_result(None)
+            else:
+                told.set_exception(_refusal(error, type(fact).__name__))
+
+        self._store.submit(job, done)
+        await told
 
     async def ask(self, actor: Actor, query: Query) -> dict[str, Any]:
         """Answer a query. Raises `ChatError`."""
@@ -214,11 +228,11 @@ def _number(recorded: Recorded) -> int:
     return recorded.number
 
 
-def _refusal(error: BaseException | None, command: Command) -> ChatError:
+def _refusal(error: BaseException | None, name: str) -> ChatError:
     """What the sender is told. A fault of chatd's own is logged here, once, and told without its insides."""
     if isinstance(error, ChatError):
         return error
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict("somebody else did the same at the same moment; try again")
-    logger.error("%s failed", type(command).__name__, exc_info=error)
+    logger.error("%s failed", name, exc_info=error)
     return Temporary("chatd could not do this; nothing was changed")

@@ -21,13 +21,13 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
-from chatd.errors import StoreUnavailable, Temporary
+from chatd.errors import ChatError, StoreUnavailable, Temporary
 from chatd.store.contract import Done, Job, Row, Statement
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ QUEUE_JOBS_MAX = 20_000
 BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
 READERS = 3
 READ_SECONDS_MAX = 10.0
+REOPEN_SECONDS = 1.0
 STATEMENTS_CACHED = 256
 
 logger = logging.getLogger("chatd.store")
@@ -244,6 +245,7 @@ class SQLiteStore:
         self._path = path
         self._writer: Writer | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect. The schema must be up to date (`store.migrations`). Raises `StoreUnavailable`."""
@@ -280,37 +282,49 @@ class SQLiteStore:
         self.submit(job, done)
         return await future
 
-    @contextlib.asynccontextmanager
-    async def _reader(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def read(self, job: Job[T]) -> T:
         try:
-            reader = await asyncio.wait_for(self._readers.get(), READ_SECONDS_MAX)
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                reader = await self._readers.get()
         except TimeoutError:
             raise Temporary("too many reads are waiting; try again") from None
+        broken = True
         try:
-            yield reader
-        except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite on a closed connection
-            if isinstance(error, ValueError) and "closed" not in str(error):
-                raise
-            with contextlib.suppress(Exception):
-                await reader.close()
-            reader = await self._open_reader()
-            if isinstance(error, sqlite3.Error):
-                raise explain(error) from error
-            raise StoreUnavailable("not read; try again") from error
-        finally:
-            self._readers.put_nowait(reader)
-
-    async def read(self, job: Job[T]) -> T:
-        async with self._reader() as reader:
             await reader.execute("BEGIN")
+            result = await job(ReadTransaction(reader))
+            broken = False
+        except sqlite3.Error as error:
+            raise explain(error) from error
+        except (ChatError, asyncio.CancelledError):
+            broken = False
+            raise
+        finally:
+            # As a task: whoever asked may be gone, and the reader must come back all the same.
+            returning = asyncio.get_running_loop().create_task(self._give_back(reader, broken=broken))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+        return result
+
+    async def _give_back(self, reader: aiosqlite.Connection, *, broken: bool) -> None:
+        """End the reader's snapshot and put it into the pool; in place of a broken one, a new one."""
+        with contextlib.suppress(sqlite3.Error, ValueError):  # nothing was begun; ValueError: it is closed
+            await reader.execute("ROLLBACK")
+        while broken:
+            with contextlib.suppress(sqlite3.Error, ValueError):
+                await reader.close()
             try:
-                return await job(ReadTransaction(reader))
-            finally:
-                # Shielded: a cancelled reader must not go back into the pool inside an old snapshot.
-                await asyncio.shield(reader.execute("ROLLBACK"))
+                reader = await self._open_reader()
+                broken = False
+            except sqlite3.Error as error:
+                logger.error("a reader cannot be opened: %s", explain(error).facts.get("reason"))
+                await asyncio.sleep(REOPEN_SECONDS)
+        self._readers.put_nowait(reader)
 
     async def close(self) -> None:
         if self._writer is not None:
             await self._writer.close()
+        for returning in tuple(self._returning):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(returning, REOPEN_SECONDS)
         while not self._readers.empty():
             await self._readers.get_nowait().close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from chatd.config import Settings
@@ -52,6 +52,7 @@ class Chat:
         self.loop = asyncio.get_running_loop()
         self.sockets: set[SocketProtocol] = set()
         self.draining = False
+        self.checks: dict[str, Callable[[], Awaitable[str | None]]] = {}  # by part: what is wrong with it, if anything
         self._unsent: list[SocketProtocol] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -1,0 +1,283 @@
+"""The one place that joins the parts. Nothing else makes a store, a hub or a courier, and nothing is found by a global
+name: who needs a part is handed it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from chatd.config import Settings
+from chatd.dispatch import Circumstances, Dispatch
+from chatd.dispatch.work import wall_clock
+from chatd.domain.commands import RecordPresence
+from chatd.domain.events import MailQueued
+from chatd.errors import ChatError
+from chatd.live.bus import MemoryBus, Publication, Signal
+from chatd.live.hub import EVERY_CUSTOMER, Hub
+from chatd.live.presence import Change, MemoryPresence
+from chatd.live.wheel import Wheel
+from chatd.metrics import Metrics
+from chatd.notify.courier import Courier
+from chatd.notify.links import open_link
+from chatd.notify.smtp import make_transport
+from chatd.resources import static_directory, templates_directory
+from chatd.store import log
+from chatd.store.contract import Statement, Transaction
+from chatd.store.shops import ShopDirectory
+from chatd.store.sqlite import SQLiteStore
+from chatd.web.admission import Front
+from chatd.web.assets import Assets
+from chatd.web.handshake import Accepted, Refused, answer_handshake, refuse
+from chatd.web.login import Login
+from chatd.web.pages import OpenedLink, Pages
+from chatd.web.parts import Chat
+from chatd.web.passwords import Passwords
+from chatd.web.rendering import Rendering
+from chatd.web.security import Guard, Refusals
+from chatd.web.sessions import Sessions
+from chatd.web.socket import SocketProtocol
+from chatd.web.welcome import STAFF_PERSON
+
+POSITION_CHECK_SECONDS = 30.0
+PRESENCE_SECONDS = 0.5
+RESULTS_KEPT_MS = 30 * 24 * 3_600_000
+"""How long a repeated command finds its first answer: longer than any page keeps an unsent message."""
+
+HOUSEKEEPING_SECONDS = 3_600.0
+FILL_EVENTS_MAX = 1_000
+
+logger = logging.getLogger("chatd")
+
+_one = Statement(text("SELECT 1"))
+
+
+@contextlib.asynccontextmanager
+async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock) -> AsyncIterator[Chat]:
+    """One running chatd without its doors: store, dispatcher, hub, presence. The schema must be up to date
+    (`store.migrations.migrate`). Raises `StoreUnavailable`."""
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    store = SQLiteStore(settings.database_path)
+    await store.open()
+    try:
+        directory = ShopDirectory(store)
+        await directory.refresh()
+
+        async def fill(shop: str, after: int) -> list[Publication]:
+            async def job(tx: Transaction) -> list[log.Recorded]:
+                return await log.read_after(tx, shop, after=after, most=FILL_EVENTS_MAX)
+
+            return [
+                Publication(one.number, one.customer_number, one.customer, one.conversation, one.record)
+                for one in await store.read(job)
+            ]
+
+        hub = Hub(
+            fill,
+            join=lambda shop: bus.join(shop),
+            leave=lambda shop: bus.leave(shop),
+            holes=metrics.counter("chatd_hub_holes_total", "Holes in a shop's stream that were filled from the log."),
+        )
+        bus = MemoryBus(hub.receive)
+        presence = MemoryPresence(
+            lambda change: tell(change),
+            gone_grace_seconds=settings.presence_leave_grace_seconds,
+            hidden_grace_seconds=settings.presence_hidden_grace_seconds,
+        )
+        wheel = Wheel()
+        dispatch = Dispatch(
+            store,
+            bus.publish,
+            Circumstances(
+                limits=settings.limits(),
+                is_online=presence.is_online,
+                digest_quiet_ms=int(settings.digest_quiet_seconds * 1000),
+                digest_wait_ms_max=int(settings.digest_wait_seconds_max * 1000),
+                clock=clock,
+            ),
+        )
+        chat = Chat(
+            settings=settings,
+            store=store,
+            directory=directory,
+            dispatch=dispatch,
+            hub=hub,
+            bus=bus,
+            presence=presence,
+            wheel=wheel,
+            metrics=metrics,
+            clock=clock,
+        )
+
+        def tell(change: Change) -> None:
+            """Somebody came or went: those who watch hear it at once, and a customer's coming stands in the thread."""
+            if change.person.startswith(STAFF_PERSON):
+                online = any(person.startswith(STAFF_PERSON) for person in presence.online(change.shop))
+                bus.publish(change.shop, [Signal("shop_presence", {"online": online}, EVERY_CUSTOMER)])
+                return
+            bus.publish(
+                change.shop,
+                [Signal("presence", {"customer": change.person, "online": change.online, "at": clock()})],
+            )
+            chat.spawn(record_presence(change))
+
+        async def record_presence(change: Change) -> None:
+            try:
+                await dispatch.record(change.shop, RecordPresence(customer=change.person, online=change.online))
+            except ChatError as error:
+                logger.warning("a coming or going was not recorded: %s", error)
+
+        metrics.gauge("chatd_connections", "Open sockets.", lambda: len(chat.sockets))
+        courier = Courier(
+            store,
+            settle=dispatch.record,
+            is_online=presence.is_online,
+            transport=make_transport(settings),
+            settings=settings,
+            clock=clock,
+            owner=f"{os.getpid()}-{secrets.token_hex(4)}",
+            metrics=metrics,
+        )
+
+        def poke(_shop: str, recorded: log.Recorded) -> None:
+            if isinstance(recorded.event, MailQueued):
+                courier.poke()
+
+        dispatch.watch(poke)
+        wheel.start()
+        carrying = loop.create_task(courier.run())
+
+        async def check_store() -> str | None:
+            async def job(tx: Transaction) -> None:
+                await tx.one(_one)
+
+            try:
+                await store.read(job)
+                await store.write(job)
+            except ChatError as error:
+                return error.message
+            return None
+
+        async def check_courier() -> str | None:
+            return "the courier has ended; mails stay in the queue" if carrying.done() else None
+
+        chat.checks.update(store=check_store, courier=check_courier)
+        background = [
+            loop.create_task(_every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
+            loop.create_task(_check_positions(chat)),
+            loop.create_task(_keep_house(chat)),
+            loop.create_task(directory.keep_fresh()),
+        ]
+        try:
+            yield chat
+        finally:
+            await courier.stop()
+            for task in (*background, carrying):
+                task.cancel()
+            await asyncio.gather(*background, carrying, return_exceptions=True)
+            wheel.stop()
+            await chat.finish_tasks(2.0)
+            await bus.close()
+    finally:
+        await store.close()
+
+
+def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
+    """Everything that is asked over HTTP, and in the lifespan's state what the front needs to hand sockets over. With
+    `reload`, changed static files and templates are noticed."""
+    settings = chat.settings
+    assets = Assets(static_directory(), reload=reload)
+    rendering = Rendering(settings, assets, templates_directory(), reload=reload)
+    sessions = Sessions(settings, chat.store, chat.clock, on_end=chat.end_session)
+    passwords = Passwords()
+    front = Front(settings, chat.wheel, _Sockets(chat))
+    login = Login(settings, chat.store, sessions, passwords, rendering, clock=chat.clock, now=chat.loop.time)
+
+    def open_reply_link(link: str) -> OpenedLink:
+        return open_link(link, settings.secret, chat.clock())
+
+    pages = Pages(
+        settings,
+        chat.store,
+        chat.directory,
+        sessions,
+        rendering,
+        assets,
+        open_link=open_reply_link,
+        checks=chat.checks,
+        clock=chat.clock,
+        now=chat.loop.time,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        yield {"front": front}
+        passwords.close()
+
+    refusals = Refusals(settings, rendering.error_page)
+    app = Starlette(
+        routes=[*login.routes(), *pages.routes(), *assets.routes()],
+        lifespan=lifespan,
+        exception_handlers=refusals.exception_handlers(),
+    )
+    return Guard(app, settings, refusals, counts=front.counts)
+
+
+class _Sockets:
+    """Where the front takes requests for sockets (`web.admission.Sockets`)."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    def answer(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
+        chat = self._chat
+        if chat.draining:
+            return refuse(503, "this node is going away; try again", retry_after_seconds=1)
+        return answer_handshake(path, headers, shops=chat.directory, own_origin=chat.settings.origin)
+
+    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> SocketProtocol:
+        return SocketProtocol(self._chat, accepted, on_lost)
+
+
+async def _every(seconds: float, act: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            act()
+        except Exception:
+            logger.exception("a regular task failed; it goes on")
+
+
+async def _check_positions(chat: Chat) -> None:
+    """Compare how far each shop was delivered with its log. It alone finds a bus that has gone silent."""
+    while True:
+        await asyncio.sleep(POSITION_CHECK_SECONDS)
+        for shop in chat.hub.shops():
+
+            async def job(tx: Transaction, shop: str = shop) -> int:
+                return (await log.head(tx, shop))[1]
+
+            try:
+                chat.hub.check_position(shop, await chat.store.read(job))
+            except ChatError as error:
+                logger.warning("the position of a shop was not checked: %s", error)
+
+
+async def _keep_house(chat: Chat) -> None:
+    """What is kept for a time only is dropped when the time is over."""
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            await chat.dispatch.forget_results(before=chat.clock() - RESULTS_KEPT_MS)
+        except ChatError as error:
+            logger.warning("housekeeping was put off: %s", error)

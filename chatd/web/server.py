@@ -1,0 +1,128 @@
+"""Serving: uvicorn with chatd's own front and sockets, from the first listen to the last goodbye.
+
+The end is a drain (G10): no new sockets are taken, each open one is told to come back after a delay of its own, so that
+they do not all come at once, answers that are under way are given, and only then does the process end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from chatd.config import Settings
+from chatd.web.app import create_app, open_chat
+from chatd.web.front import FrontProtocol
+from chatd.web.parts import Chat
+
+RECONNECTS_PER_SECOND = 500
+"""How fast the drained clients are asked to come back, all together."""
+
+DELAY_MS_MIN = 500
+BACKLOG = 2_048
+
+logger = logging.getLogger("chatd")
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: `until_stopped` has them, for there may be several servers in a process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @property
+    def bound_port(self) -> int:
+        """The port that is listened on, also when the system chose it."""
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def listening(config: uvicorn.Config) -> AsyncIterator[Server]:
+    """A server that listens inside the block and ends with it. Raises `OSError` when the address is taken."""
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+                raise OSError(f"cannot listen on {config.host}:{config.port}; is the port taken?")
+            await asyncio.sleep(0.01)
+        yield server
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(SystemExit):
+            await task
+
+
+def plain_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
+    """The settings of uvicorn that every server of chatd shares."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # `web.addresses` reads them, and counts the proxies
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+        backlog=BACKLOG,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[Chat, Server]]:
+    """A whole chatd inside the block: schema up to date, listening, drained at the end. Raises `ChatError`, `OSError`."""
+    async with open_chat(settings) as chat:
+        app = create_app(chat)
+        config = plain_config(app, settings.host, settings.port)
+        config.http = FrontProtocol
+        async with listening(config) as server:
+            try:
+                yield chat, server
+            finally:
+                await drain(chat)
+
+
+async def drain(chat: Chat) -> None:
+    """Send everybody elsewhere and wait until they are gone, at most `drain_seconds`."""
+    chat.draining = True
+    sockets = list(chat.sockets)
+    spread_ms = max(DELAY_MS_MIN * 2, 1000 * len(sockets) // RECONNECTS_PER_SECOND)
+    for socket in sockets:
+        socket.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
+    deadline = chat.loop.time() + chat.settings.drain_seconds
+    while chat.sockets and chat.loop.time() < deadline:
+        await asyncio.sleep(0.02)
+    if chat.sockets:
+        logger.warning("%d sockets did not close in time", len(chat.sockets))
+
+
+async def until_stopped() -> None:
+    """Return at SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await stopped.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until stopped by a signal. The schema must be up to date. Raises `ChatError`, `OSError`."""
+    async with running(settings) as (_, server):
+        logger.info("chatd listens on %s:%d as %s", settings.host, server.bound_port, settings.base_url)
+        await until_stopped()
+        logger.info("stopping")
