@@ -285,41 +285,53 @@ async def test_rubbish_from_the_server_does_no_harm(world: World, page: Page) ->
     assert (await page.until("event"))["number"] == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_over_a_network_that_keeps_breaking_everything_arrives_once(world: World, page: Page, seed: int) -> None:
-    random = Random(seed)
-    events: list[Object] = []
-    answers: dict[str, Object] = {}
-    said = [f"word {number}" for number in range(25)]
+class BreakingServer:
+    """Does each command once, and breaks the connection before, after or instead of telling."""
 
-    async def serve_one(peer: Peer) -> None:
-        resume = (await peer.hear("hello")).get("resume", {"number": 0})
-        await peer.say({**WELCOME, "number": len(events), "resumed": resume["number"] > 0})
-        for number in range(resume["number"], len(events)):
-            await peer.say(events[number])
-        while True:
-            frame = await peer.hear("send_message")
-            if random.random() < 0.15:
-                return peer.die()  # before anything is done
-            if frame["id"] not in answers:
-                events.append(event(len(events) + 1, text=frame["parts"][0]["text"]))
-                answers[frame["id"]] = {"number": len(events)}
-            if random.random() < 0.15:
-                return peer.die()  # done, and nobody is told
-            frames = [events[-1], {"type": "ack", "id": frame["id"], "result": answers[frame["id"]]}]
-            await peer.say(*random.sample(frames, 2))
-            if random.random() < 0.15:
-                return peer.die()
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.events: list[Object] = []
+        self.answers: dict[str, Object] = {}
 
-    async def serve_all() -> None:
+    async def serve(self, world: World) -> None:
         while True:
             peer = await world.peers.get()
             try:
-                await serve_one(peer)
+                await self.greet(peer)
+                while await self.answer(peer):
+                    pass
             except ConnectionClosed:
                 continue
 
-    serving = asyncio.create_task(serve_all())
+    async def greet(self, peer: Peer) -> None:
+        number = (await peer.hear("hello")).get("resume", {"number": 0})["number"]
+        await peer.say({**WELCOME, "number": len(self.events), "resumed": number > 0}, *self.events[number:])
+
+    async def answer(self, peer: Peer) -> bool:
+        frame = await peer.hear("send_message")
+        if self.breaks(peer):
+            return False
+        if frame["id"] not in self.answers:
+            self.events.append(event(len(self.events) + 1, text=frame["parts"][0]["text"]))
+            self.answers[frame["id"]] = {"number": len(self.events)}
+        if self.breaks(peer):
+            return False
+        ack = {"type": "ack", "id": frame["id"], "result": self.answers[frame["id"]]}
+        await peer.say(*self.random.sample([self.events[-1], ack], 2))
+        return not self.breaks(peer)
+
+    def breaks(self, peer: Peer) -> bool:
+        if self.random.random() < 0.15:
+            peer.die()
+            return True
+        return False
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_over_a_network_that_keeps_breaking_everything_arrives_once(world: World, page: Page, seed: int) -> None:
+    server = BreakingServer(seed)
+    said = [f"word {number}" for number in range(25)]
+    serving = asyncio.create_task(server.serve(world))
     try:
         for text in said:
             await page.call("send", "send_message", **words(text))
@@ -327,4 +339,4 @@ async def test_over_a_network_that_keeps_breaking_everything_arrives_once(world:
             await page.until("answer")
     finally:
         serving.cancel()
-    assert [one["event"]["text"] for one in events] == said
+    assert [one["event"]["text"] for one in server.events] == said
