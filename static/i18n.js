@@ -109,7 +109,14 @@ export function makeTranslator(catalogue, locale, timeZone) {
     return capitalized((sameYear ? daysOfThisYear : daysOfOtherYears).format(ms), locale);
   };
 
-  return Object.assign(t, { t, locale, number, money, time, date, dateTime, relativeTime, dayBreak });
+  /** When it was, as short as a list needs it: the time, "Yesterday", or the date. @param {number} ms @param {number} [now] */
+  const listTime = (ms, now = Date.now()) => {
+    const ago = dayNumber(now) - dayNumber(ms);
+    if (ago === 0) return time(ms);
+    return ago === 1 ? dayBreak(ms, now) : date(ms);
+  };
+
+  return Object.assign(t, { t, locale, number, money, time, date, dateTime, relativeTime, dayBreak, listTime });
 }
 
 /** @param {string} text @param {string} locale */

@@ -98,6 +98,13 @@ describe("times", () => {
     );
   });
 
+  test("a list says the time of today, yesterday, or the date", () => {
+    assert.deepEqual(
+      [NOON, NOON - DAY, NOON - 9 * DAY].map((at) => plain(en.listTime(at, NOON))),
+      ["12:00 PM", "Yesterday", "11/13/25"],
+    );
+  });
+
   test("how long ago; a clock that runs slow makes nothing future", () => {
     assert.equal(en.relativeTime(NOON + 2 * HOUR, NOON), "now");
     assert.equal(en.relativeTime(NOON - 59_000, NOON), "now");
