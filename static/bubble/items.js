@@ -10,7 +10,7 @@
 const GROUP_MS = 5 * 60_000;
 
 /**
- * @typedef {{kind: "day" | "fresh" | "closed", key: string, at: number}} Line
+ * @typedef {{kind: "day" | "fresh" | "closed" | "closed_now", key: string, at: number}} Line
  * @typedef {{kind: "message", key: string, at: number, own: boolean, author: {kind: string, id: string, name?: string},
  *   text: string, position: number, pending: any, first: boolean, last: boolean, mark: "" | "sent" | "seen"}} Message
  * @typedef {Line | Message} Item
@@ -66,6 +66,9 @@ export function itemsOf(entries, { seenByShop, freshFrom }) {
       group = null;
     }
   }
+  // Only while nothing has been said since does it help to be told how to go on.
+  const end = items[items.length - 1];
+  if (end?.kind === "closed") Object.assign(end, { kind: "closed_now", key: `${end.key} now` });
   marks(items, seenByShop);
   return items;
 }

@@ -202,12 +202,9 @@ export class Thread {
       const view = new MessageView(item, message);
       return { element: view.element, view, position: 0, own: item.own };
     }
-    const words = { day: () => day(item.at), fresh: () => t("new_line"), closed: () => t("closed") }[item.kind]();
-    return {
-      element: h("li", { class: item.kind === "closed" ? "line" : item.kind }, h("span", null, words)),
-      position: 0,
-      own: true,
-    };
+    const words = item.kind === "day" ? day(item.at) : t(item.kind);
+    const name = item.kind.startsWith("closed") ? "line" : item.kind;
+    return { element: h("li", { class: name }, h("span", null, words)), position: 0, own: true };
   }
 
   /** The view opens at the end, or where the unread begins when that is more than a view full. */

@@ -103,7 +103,19 @@ describe("a thread", () => {
         .length,
       1,
     );
-    assert.equal(draw([{ number: 20, event: { type: "conversation_closed", at } }])[0].kind, "closed");
+  });
+
+  test("that a conversation was closed says how to go on, until somebody has gone on", () => {
+    const closed = { number: 2, event: { type: "conversation_closed", at: NOON } };
+    const [first, , third] = thread([MIA, 0], [MIA, 1], [MIA, 2]);
+    assert.deepEqual(
+      draw([first, closed]).map((item) => item.kind),
+      ["day", "message", "closed_now"],
+    );
+    assert.deepEqual(
+      draw([first, closed, third]).map((item) => item.kind),
+      ["day", "message", "closed", "message"],
+    );
   });
 });
 
