@@ -46,7 +46,11 @@ class BrokenFrame(Exception):
 def accept_key(key: bytes) -> bytes:
     """The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2). Raises `ValueError` on a key that
     is not 16 bytes in base64."""
-    if len(base64.b64decode(key, validate=True)) != 16:
+    try:
+        size = len(base64.b64decode(key, validate=True))
+    except ValueError:
+        size = 0
+    if size != 16:
         raise ValueError("Sec-WebSocket-Key must be 16 bytes in base64")
     return base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
 
@@ -63,8 +67,8 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame; the reason is cut to what a control frame can hold (section 5.5)."""
-    payload = code.to_bytes(2, "big") + reason.encode()[: CONTROL_BYTES_MAX - 2].decode(errors="ignore").encode()
-    return frame(CLOSE, payload)
+    cut = reason.encode(errors="replace")[: CONTROL_BYTES_MAX - 2].decode(errors="ignore")
+    return frame(CLOSE, code.to_bytes(2, "big") + cut.encode())
 
 
 def read_close(payload: bytes) -> int:
@@ -97,7 +101,8 @@ class Parser:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Raises `BrokenFrame`; after that the parser is of no more use."""
+        """To be iterated to its end, for only then is kept what is left over. Raises `BrokenFrame`, after what was whole
+        before it; then the parser is of no more use."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -176,8 +181,10 @@ class Parser:
 def _long_length(field: bytes) -> int:
     """A length of two or eight bytes; it must not fit into fewer (section 5.2)."""
     length = int.from_bytes(field, "big")
-    if length < (126 if len(field) == 2 else 65_536) or length >> 63:
+    if length < (126 if len(field) == 2 else 65_536):
         raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "the length is not in its shortest form")
+    if length >> 63:
+        raise BrokenFrame(CloseCode.PROTOCOL_ERROR, "the first bit of a length is 0")
     return length
 
 

@@ -1,0 +1,46 @@
+"""For the tests of RFC 6455: frames as a client may send them, or should not, and what the parser makes of bytes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chatd.wire.codes import CloseCode
+from chatd.wire.websocket import BrokenFrame, Parser
+
+BOUND = 65_536
+FIN = 0x80
+MASK = b"\x37\xfa\x21\x3d"  # of the examples in section 5.7
+
+Message = tuple[int, bytes]
+
+
+class Sent(NamedTuple):
+    """A frame as a client may send it, or should not."""
+
+    first: int
+    payload: bytes = b""
+    masked: bool = True
+    length_bytes: int | None = None  # how many bytes the length is written in besides the first; None: as it should be
+
+    def __bytes__(self) -> bytes:
+        length = len(self.payload)
+        size = self.length_bytes
+        if size is None:
+            size = 0 if length < 126 else 2 if length < 65_536 else 8
+        head = {0: length, 2: 126, 8: 127}[size]
+        mask = MASK if self.masked else b""
+        payload = bytes(byte ^ MASK[index % 4] for index, byte in enumerate(self.payload))
+        written = length.to_bytes(size, "big") if size else b""
+        return bytes((self.first, head | (FIN if self.masked else 0))) + written + mask + payload * self.masked
+
+
+def read(data: bytes, *, piece: int | None = None, bound: int = BOUND) -> tuple[list[Message], CloseCode | None]:
+    """What a parser makes of the bytes, in pieces of this size."""
+    parser = Parser(bound)
+    found: list[Message] = []
+    try:
+        for start in range(0, len(data), piece or max(1, len(data))):
+            found.extend(parser.feed(data[start : start + (piece or len(data))]))
+    except BrokenFrame as broken:
+        return found, broken.code
+    return found, None
