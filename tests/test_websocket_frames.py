@@ -1,5 +1,5 @@
 """RFC 6455, the server's side, section by section: whatever arrives in whatever pieces is the same messages, or a
-closed connection with the right code. What the cases 1 to 7 of the Autobahn test suite look at stands here in tables."""
+closed connection with the right code. What cases 1 to 7 of the Autobahn test suite look at stands here in tables."""
 
 from __future__ import annotations
 
