@@ -9,13 +9,13 @@ from typing import Any
 
 from chatd.notify.courier import Courier
 from chatd.notify.smtp import make_transport
-from tests.outbox import QUIET_MS, Thread, World, somebody_away
+from tests.outbox import QUIET_MS, OutboxWorld, Thread, somebody_away
 from tests.smtp_server import settings_for
 
 PATIENCE_SECONDS = 30
 
 
-def a_courier(world: World, port: int, *, owner: str = "node1", **fields: Any) -> Courier:
+def a_courier(world: OutboxWorld, port: int, *, owner: str = "node1", **fields: Any) -> Courier:
     settings = settings_for(port, **fields.pop("settings", {}))
     given: dict[str, Any] = {
         "settle": world.settle,
@@ -42,7 +42,7 @@ async def running(courier: Courier) -> AsyncIterator[Courier]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool], world: World) -> None:
+async def until(condition: Callable[[], bool], world: OutboxWorld) -> None:
     """Wait on a condition of what has been told; every event wakes it."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
@@ -50,11 +50,11 @@ async def until(condition: Callable[[], bool], world: World) -> None:
             world.heard.clear()
 
 
-async def told(world: World, *words: str) -> None:
+async def told(world: OutboxWorld, *words: str) -> None:
     await until(lambda: world.tells() == list(words), world)
 
 
-async def a_due_mail(world: World, **fields: str) -> Thread:
+async def a_due_mail(world: OutboxWorld, **fields: str) -> Thread:
     thread = await somebody_away(world, **fields)
     await world.reply(thread)
     world.now += QUIET_MS

@@ -48,7 +48,7 @@ class Thread(msgspec.Struct):
     incoming: int = 0
 
 
-class World:
+class OutboxWorld:
     def __init__(self, store: SQLiteStore, shop: Shop) -> None:
         self.store = store
         self.shop = shop
@@ -60,7 +60,7 @@ class World:
         self._ids = count(1)
 
     @classmethod
-    async def open(cls, store: SQLiteStore, **fields: object) -> World:
+    async def open(cls, store: SQLiteStore, **fields: object) -> OutboxWorld:
         return cls(store, await a_shop(store, **fields))
 
     def clock(self) -> int:
@@ -243,19 +243,19 @@ class World:
         return found
 
 
-async def somebody_away(world: World, **fields: str) -> Thread:
+async def somebody_away(world: OutboxWorld, **fields: str) -> Thread:
     thread = await world.customer(**fields)  # type: ignore[arg-type]
     await world.leave(thread)
     return thread
 
 
-async def claim(world: World, owner: str = "courier.1", limit: int = 10) -> list[MailRow]:
+async def claim(world: OutboxWorld, owner: str = "courier.1", limit: int = 10) -> list[MailRow]:
     return await world.store.write(
         lambda tx: outbox.claim_due(tx, now=world.now, owner=owner, lease_ms=LEASE_MS, limit=limit)
     )
 
 
-async def settle(world: World, mail: MailRow, outcome: str, **facts: object) -> MailRow | None:
+async def settle(world: OutboxWorld, mail: MailRow, outcome: str, **facts: object) -> MailRow | None:
     return await world.store.write(
         lambda tx: outbox.settle(
             tx,
@@ -269,7 +269,7 @@ async def settle(world: World, mail: MailRow, outcome: str, **facts: object) -> 
     )
 
 
-async def digest_of(world: World, mail: MailRow) -> Digest:
+async def digest_of(world: OutboxWorld, mail: MailRow) -> Digest:
     digest = await world.store.read(
         lambda tx: digests.load_digest(tx, shop_id=mail.shop_id, mail_id=mail.id, now=world.now)
     )

@@ -16,7 +16,7 @@ from chatd.notify.links import open_link
 from chatd.store.sqlite import SQLiteStore
 from tests.couriers import PATIENCE_SECONDS, a_courier, a_due_mail, running, told, until
 from tests.door import opened_store
-from tests.outbox import QUIET_MS, World, somebody_away
+from tests.outbox import QUIET_MS, OutboxWorld, somebody_away
 from tests.smtp_server import Sink, listening
 
 
@@ -27,8 +27,8 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> World:
-    return await World.open(store)
+async def world(store: SQLiteStore) -> OutboxWorld:
+    return await OutboxWorld.open(store)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def sink() -> AsyncIterator[Sink]:
 # ---------------------------------------------------------------- the promise
 
 
-async def test_a_reply_to_somebody_away_is_mailed_once(world: World, sink: Sink) -> None:
+async def test_a_reply_to_somebody_away_is_mailed_once(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     async with running(a_courier(world, sink.port)):
         await told(world, "MailQueued", "MailSent")
@@ -52,7 +52,7 @@ async def test_a_reply_to_somebody_away_is_mailed_once(world: World, sink: Sink)
         assert (row.state, row.message_id, row.attempts) == ("sent", mail["Message-ID"], 1)
 
 
-async def test_the_button_opens_this_customers_thread(world: World, sink: Sink) -> None:
+async def test_the_button_opens_this_customers_thread(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     async with running(a_courier(world, sink.port)):
         await sink.wait_for(1)
@@ -63,7 +63,7 @@ async def test_the_button_opens_this_customers_thread(world: World, sink: Sink) 
     assert (link.shop, link.customer, link.conversation) == (world.shop.id, thread.customer, thread.conversation)
 
 
-async def test_several_replies_make_one_mail_with_all_of_them(world: World, sink: Sink) -> None:
+async def test_several_replies_make_one_mail_with_all_of_them(world: OutboxWorld, sink: Sink) -> None:
     thread = await somebody_away(world)
     async with running(a_courier(world, sink.port)) as courier:
         for text in ("Hello Mia,", "yes, we have three.", "Shall I keep one?"):
@@ -80,7 +80,7 @@ async def test_several_replies_make_one_mail_with_all_of_them(world: World, sink
     assert len(sink.received) == 1
 
 
-async def test_seen_first_means_no_mail(world: World, sink: Sink) -> None:
+async def test_seen_first_means_no_mail(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     await world.see(thread)
     other = await a_due_mail(world, email="leo@example.com")
@@ -91,7 +91,7 @@ async def test_seen_first_means_no_mail(world: World, sink: Sink) -> None:
     assert [row.state for row in await world.mails_of(other)] == ["sent"]
 
 
-async def test_no_mail_while_the_customer_is_online_and_one_when_they_leave(world: World, sink: Sink) -> None:
+async def test_no_mail_while_the_customer_is_online_and_one_when_they_leave(world: OutboxWorld, sink: Sink) -> None:
     thread = await world.customer()
     await world.reply(thread)
     async with running(a_courier(world, sink.port)) as courier:
@@ -104,7 +104,7 @@ async def test_no_mail_while_the_customer_is_online_and_one_when_they_leave(worl
     assert len(sink.received) == 1
 
 
-async def test_who_came_back_before_the_attempt_gets_no_mail_until_they_leave(world: World, sink: Sink) -> None:
+async def test_who_came_back_before_the_attempt_gets_no_mail_until_they_leave(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     world.online.add(thread.customer)
     async with running(a_courier(world, sink.port)) as courier:
@@ -118,7 +118,7 @@ async def test_who_came_back_before_the_attempt_gets_no_mail_until_they_leave(wo
         await sink.wait_for(1)
 
 
-async def test_a_customer_whose_leaving_nobody_saw_is_not_forgotten(world: World, sink: Sink) -> None:
+async def test_a_customer_whose_leaving_nobody_saw_is_not_forgotten(world: OutboxWorld, sink: Sink) -> None:
     """The process that would have told it was killed: no event of leaving ever comes."""
     thread = await world.customer()
     await world.reply(thread)
@@ -128,7 +128,7 @@ async def test_a_customer_whose_leaving_nobody_saw_is_not_forgotten(world: World
         await told(world, "MailQueued", "MailSent")
 
 
-async def test_nothing_is_sent_before_the_customers_could_come_back_after_a_start(world: World, sink: Sink) -> None:
+async def test_nothing_is_sent_before_customers_could_come_back_after_a_start(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     world.online.add(thread.customer)
     courier = a_courier(world, sink.port, settle_in_seconds=3_600.0)
@@ -140,7 +140,7 @@ async def test_nothing_is_sent_before_the_customers_could_come_back_after_a_star
     assert [row.attempts for row in await world.mails_of(thread)] == [0]
 
 
-async def test_a_courier_with_nothing_to_do_sleeps_until_something_is_due(world: World, sink: Sink) -> None:
+async def test_a_courier_with_nothing_to_do_sleeps_until_something_is_due(world: OutboxWorld, sink: Sink) -> None:
     courier = a_courier(world, sink.port)
     assert await courier._turn() == LOOK_SECONDS_MAX
     thread = await somebody_away(world)
@@ -162,7 +162,7 @@ async def test_a_courier_with_nothing_to_do_sleeps_until_something_is_due(world:
 # ---------------------------------------------------------------- what the server does
 
 
-async def test_greylisting_costs_a_minute_and_no_mail(world: World, sink: Sink) -> None:
+async def test_greylisting_costs_a_minute_and_no_mail(world: OutboxWorld, sink: Sink) -> None:
     await a_due_mail(world)
     sink.on_rcpt.append("450 4.2.0 Greylisted, come back")
     async with running(a_courier(world, sink.port)) as courier:
@@ -176,7 +176,7 @@ async def test_greylisting_costs_a_minute_and_no_mail(world: World, sink: Sink) 
     assert len(sink.received) == 1
 
 
-async def test_a_refusal_is_told_at_once_and_not_tried_again(world: World, sink: Sink) -> None:
+async def test_a_refusal_is_told_at_once_and_not_tried_again(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     sink.on_rcpt.append("550 5.1.1 User unknown")
     async with running(a_courier(world, sink.port)) as courier:
@@ -191,7 +191,7 @@ async def test_a_refusal_is_told_at_once_and_not_tried_again(world: World, sink:
     assert [row.state for row in await world.mails_of(thread)] == ["failed"]
 
 
-async def test_a_mail_server_that_is_down_for_good_ends_after_five_days(world: World, sink: Sink) -> None:
+async def test_a_mail_server_that_is_down_for_good_ends_after_five_days(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     began = world.now - QUIET_MS
     courier = a_courier(world, sink.port)
@@ -213,7 +213,7 @@ async def test_a_mail_server_that_is_down_for_good_ends_after_five_days(world: W
     assert sink.received == []
 
 
-async def test_a_lost_answer_sends_the_same_message_id_again(world: World, sink: Sink) -> None:
+async def test_a_lost_answer_sends_the_same_message_id_again(world: OutboxWorld, sink: Sink) -> None:
     await a_due_mail(world)
     sink.on_data.append("lose")
     async with running(a_courier(world, sink.port)) as courier:
@@ -225,7 +225,7 @@ async def test_a_lost_answer_sends_the_same_message_id_again(world: World, sink:
     assert len(set(sink.ids)) == 1
 
 
-async def test_a_tarpit_holds_so_many_workers_and_no_more(world: World, sink: Sink) -> None:
+async def test_a_tarpit_holds_so_many_workers_and_no_more(world: OutboxWorld, sink: Sink) -> None:
     for number in range(WORKERS + 5):
         await a_due_mail(world, email=f"customer{number}@example.com")
     sink.on_rcpt.extend(["stall"] * WORKERS)
@@ -241,7 +241,7 @@ async def test_a_tarpit_holds_so_many_workers_and_no_more(world: World, sink: Si
     assert len(set(sink.ids)) == WORKERS + 5
 
 
-async def test_an_attempt_ends_before_its_lease(world: World, sink: Sink) -> None:
+async def test_an_attempt_ends_before_its_lease(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     sink.on_data.append("stall")
     courier = a_courier(world, sink.port, settings={"outbox_lease_seconds": 5.0, "smtp_timeout_seconds": 600.0})
@@ -251,7 +251,7 @@ async def test_an_attempt_ends_before_its_lease(world: World, sink: Sink) -> Non
         assert (row.state, row.doubtful, row.reason) == ("retrying", True, "The mail server was too slow.")
 
 
-async def test_a_refused_login_is_not_tried_for_every_mail_and_its_mending_frees_all(world: World) -> None:
+async def test_a_refused_login_is_not_tried_for_every_mail_and_its_mending_frees_all(world: OutboxWorld) -> None:
     async with listening(Sink(), login=True) as sink:
         sink.password = "changed meanwhile"
         for number in range(30):
@@ -272,7 +272,7 @@ async def test_a_refused_login_is_not_tried_for_every_mail_and_its_mending_frees
     assert len(set(sink.ids)) == 30
 
 
-async def test_without_a_mail_server_mails_say_so_and_go_out_when_there_is_one(world: World, sink: Sink) -> None:
+async def test_without_a_mail_server_mails_say_so_and_go_out_when_there_is_one(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     async with running(a_courier(world, 25, transport=None)):
         await told(world, "MailQueued", "MailFailed")
@@ -284,7 +284,7 @@ async def test_without_a_mail_server_mails_say_so_and_go_out_when_there_is_one(w
 
 
 async def test_a_shop_without_an_address_keeps_its_mails(store: SQLiteStore, sink: Sink) -> None:
-    world = await World.open(store, email="")
+    world = await OutboxWorld.open(store, email="")
     thread = await a_due_mail(world)
     async with running(a_courier(world, sink.port)):
         await told(world, "MailQueued", "MailFailed")
@@ -293,7 +293,7 @@ async def test_a_shop_without_an_address_keeps_its_mails(store: SQLiteStore, sin
     assert sink.asked == 0
 
 
-async def test_an_address_that_no_mail_can_go_to_fails_at_once(world: World, sink: Sink) -> None:
+async def test_an_address_that_no_mail_can_go_to_fails_at_once(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world, email="mia@example.com\r\nRCPT TO:<eve@example.org>")
     async with running(a_courier(world, sink.port)):
         await told(world, "MailQueued", "MailFailed")
@@ -302,7 +302,7 @@ async def test_an_address_that_no_mail_can_go_to_fails_at_once(world: World, sin
     assert sink.asked == 0
 
 
-async def test_many_chats_with_one_strangers_address_send_few_mails_there(world: World, sink: Sink) -> None:
+async def test_many_chats_with_one_strangers_address_send_few_mails_there(world: OutboxWorld, sink: Sink) -> None:
     for _ in range(20):
         await a_due_mail(world, email="victim@example.org")
     async with running(a_courier(world, sink.port)):

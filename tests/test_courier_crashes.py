@@ -20,7 +20,7 @@ from chatd.store import outbox
 from chatd.store.sqlite import SQLiteStore
 from tests.couriers import PATIENCE_SECONDS, a_courier, a_due_mail, running, told, until
 from tests.door import opened_store
-from tests.outbox import LEASE_MS, QUIET_MS, SECOND_MS, World, claim, somebody_away
+from tests.outbox import LEASE_MS, QUIET_MS, SECOND_MS, OutboxWorld, claim, somebody_away
 from tests.smtp_server import Sink, listening, settings_for
 
 
@@ -31,8 +31,8 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> World:
-    return await World.open(store)
+async def world(store: SQLiteStore) -> OutboxWorld:
+    return await OutboxWorld.open(store)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def sink() -> AsyncIterator[Sink]:
 
 
 async def test_a_crash_between_the_servers_answer_and_the_settling_sends_the_same_message_id(
-    world: World, sink: Sink
+    world: OutboxWorld, sink: Sink
 ) -> None:
     thread = await a_due_mail(world)
     reached = asyncio.Event()
@@ -78,7 +78,7 @@ async def test_a_crash_between_the_servers_answer_and_the_settling_sends_the_sam
     assert [row.state for row in await world.mails_of(thread)] == ["sent"]
 
 
-async def test_a_crash_after_the_servers_answer_and_then_seen_sends_nothing_more(world: World, sink: Sink) -> None:
+async def test_a_crash_after_the_answer_and_then_seen_sends_nothing_more(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     [held] = await claim(world, owner="dead.1")
     await SMTPTransport(settings_for(sink.port)).deliver(
@@ -91,7 +91,7 @@ async def test_a_crash_after_the_servers_answer_and_then_seen_sends_nothing_more
     assert len(sink.received) == 1
 
 
-async def test_a_courier_that_lost_its_lease_settles_nothing(world: World, sink: Sink) -> None:
+async def test_a_courier_that_lost_its_lease_settles_nothing(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     [held] = await claim(world, owner="slow.1")
     world.now += 120 * SECOND_MS
@@ -104,7 +104,7 @@ async def test_a_courier_that_lost_its_lease_settles_nothing(world: World, sink:
     assert world.tells() == ["MailQueued", "MailSent"]
 
 
-async def test_two_couriers_share_a_queue_of_a_thousand_and_send_each_once(world: World) -> None:
+async def test_two_couriers_share_a_queue_of_a_thousand_and_send_each_once(world: OutboxWorld) -> None:
     threads = [await world.customer(email=f"customer{number}@example.com") for number in range(50)]
     for thread in threads:
         await world.leave(thread)
@@ -134,7 +134,7 @@ async def test_two_couriers_share_a_queue_of_a_thousand_and_send_each_once(world
 
 
 async def test_a_store_that_cannot_write_is_waited_for_and_nothing_is_sent_twice(
-    world: World, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    world: OutboxWorld, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courier_module, "SETTLE_AGAIN_SECONDS", (0.01,))
     await a_due_mail(world)
@@ -151,7 +151,7 @@ async def test_a_store_that_cannot_write_is_waited_for_and_nothing_is_sent_twice
 
 
 async def test_a_queue_that_cannot_be_read_does_not_end_the_courier(
-    world: World, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    world: OutboxWorld, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courier_module, "FAILED_TURN_SECONDS", (0.01,))
     await a_due_mail(world)
@@ -168,7 +168,7 @@ async def test_a_queue_that_cannot_be_read_does_not_end_the_courier(
         await told(world, "MailQueued", "MailSent")
 
 
-async def test_a_mail_that_breaks_chatd_does_not_stop_the_others(world: World) -> None:
+async def test_a_mail_that_breaks_chatd_does_not_stop_the_others(world: OutboxWorld) -> None:
     await a_due_mail(world, email="bad@example.com")
     await a_due_mail(world, email="good@example.com")
     sent: list[str] = []
@@ -191,7 +191,7 @@ async def test_a_mail_that_breaks_chatd_does_not_stop_the_others(world: World) -
 # ---------------------------------------------------------------- stopping
 
 
-async def test_stopping_finishes_what_is_being_sent_and_takes_up_nothing_new(world: World, sink: Sink) -> None:
+async def test_stopping_finishes_what_is_being_sent_and_takes_up_nothing_new(world: OutboxWorld, sink: Sink) -> None:
     await a_due_mail(world)
     sink.on_rcpt.append("stall")
     courier = a_courier(world, sink.port)
@@ -207,7 +207,7 @@ async def test_stopping_finishes_what_is_being_sent_and_takes_up_nothing_new(wor
     assert world.tells().count("MailSent") == 1
 
 
-async def test_stopping_does_not_wait_longer_than_it_may(world: World, sink: Sink) -> None:
+async def test_stopping_does_not_wait_longer_than_it_may(world: OutboxWorld, sink: Sink) -> None:
     thread = await a_due_mail(world)
     sink.on_rcpt.append("stall")
     courier = a_courier(world, sink.port)

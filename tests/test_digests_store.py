@@ -12,7 +12,7 @@ from chatd.store import digests
 from chatd.store.digests import MESSAGES_MAX, REFERENCES_MAX
 from chatd.store.sqlite import SQLiteStore
 from tests.door import opened_store
-from tests.outbox import QUIET_MS, World, claim, digest_of, settle, somebody_away
+from tests.outbox import QUIET_MS, OutboxWorld, claim, digest_of, settle, somebody_away
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> World:
-    return await World.open(store)
+async def world(store: SQLiteStore) -> OutboxWorld:
+    return await OutboxWorld.open(store)
 
 
-async def test_a_digest_holds_the_staffs_unseen_messages_and_not_the_customers_own(world: World) -> None:
+async def test_a_digest_holds_the_staffs_unseen_messages_and_not_the_customers_own(world: OutboxWorld) -> None:
     thread = await somebody_away(world, name="Mia", locale="sv-SE")
     await world.reply(thread, "Hello!", name="Leo")
     await world.say(thread, "written from the phone")
@@ -42,7 +42,7 @@ async def test_a_digest_holds_the_staffs_unseen_messages_and_not_the_customers_o
     assert (digest.left_out, digest.references, digest.capped) == (0, [], False)
 
 
-async def test_a_huge_digest_keeps_the_newest_and_counts_the_rest(world: World) -> None:
+async def test_a_huge_digest_keeps_the_newest_and_counts_the_rest(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     row = None
     for number in range(MESSAGES_MAX + 5):
@@ -53,7 +53,7 @@ async def test_a_huge_digest_keeps_the_newest_and_counts_the_rest(world: World) 
     assert [message.text for message in digest.messages] == [str(n) for n in range(5, MESSAGES_MAX + 5)]
 
 
-async def test_references_keep_the_first_mail_and_the_latest(world: World) -> None:
+async def test_references_keep_the_first_mail_and_the_latest(world: OutboxWorld) -> None:
     thread = await somebody_away(world, email="mia@example.com")
     sent: list[str] = []
     references: list[str] = []
@@ -70,7 +70,7 @@ async def test_references_keep_the_first_mail_and_the_latest(world: World) -> No
     assert references == [sent[0], *sent[-20:-1]]
 
 
-async def test_an_address_that_many_customers_typed_has_had_its_share(world: World) -> None:
+async def test_an_address_that_many_customers_typed_has_had_its_share(world: OutboxWorld) -> None:
     capped = []
     for _ in range(6):
         thread = await somebody_away(world, email="victim@example.org")
@@ -84,7 +84,7 @@ async def test_an_address_that_many_customers_typed_has_had_its_share(world: Wor
     assert not any([(await digest_of(world, mail)).capped for mail in await claim(world)])
 
 
-async def test_a_customer_the_shop_vouches_for_has_no_cap(world: World) -> None:
+async def test_a_customer_the_shop_vouches_for_has_no_cap(world: OutboxWorld) -> None:
     thread = await world.customer(verified=True)
     await world.leave(thread)
     for _ in range(15):
@@ -95,7 +95,7 @@ async def test_a_customer_the_shop_vouches_for_has_no_cap(world: World) -> None:
         await settle(world, mail, "sent")
 
 
-async def test_a_digest_of_nobody_is_none(world: World) -> None:
+async def test_a_digest_of_nobody_is_none(world: OutboxWorld) -> None:
     found = await world.store.read(
         lambda tx: digests.load_digest(tx, shop_id=world.shop.id, mail_id="none", now=world.now)
     )

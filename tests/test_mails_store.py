@@ -13,7 +13,17 @@ from chatd.domain.notices import DAY_MS, LIFETIME_MS, MailRow
 from chatd.store import digests, mails, outbox
 from chatd.store.sqlite import SQLiteStore
 from tests.door import opened_store
-from tests.outbox import LEASE_MS, QUIET_MS, SECOND_MS, WAIT_MS_MAX, World, claim, digest_of, settle, somebody_away
+from tests.outbox import (
+    LEASE_MS,
+    QUIET_MS,
+    SECOND_MS,
+    WAIT_MS_MAX,
+    OutboxWorld,
+    claim,
+    digest_of,
+    settle,
+    somebody_away,
+)
 
 
 @pytest.fixture
@@ -23,14 +33,14 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> World:
-    return await World.open(store)
+async def world(store: SQLiteStore) -> OutboxWorld:
+    return await OutboxWorld.open(store)
 
 
 # ---------------------------------------------------------------- replies
 
 
-async def test_a_reply_to_somebody_away_is_queued_and_due_after_the_quiet_time(world: World) -> None:
+async def test_a_reply_to_somebody_away_is_queued_and_due_after_the_quiet_time(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     row = await world.reply(thread)
     assert row is not None
@@ -39,7 +49,7 @@ async def test_a_reply_to_somebody_away_is_queued_and_due_after_the_quiet_time(w
     assert world.tells() == ["MailQueued"]
 
 
-async def test_several_replies_make_one_mail_that_begins_its_quiet_time_anew(world: World) -> None:
+async def test_several_replies_make_one_mail_that_begins_its_quiet_time_anew(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     first = await world.reply(thread, "Hello Mia,")
     assert first is not None
@@ -52,7 +62,7 @@ async def test_several_replies_make_one_mail_that_begins_its_quiet_time_anew(wor
     assert len(await world.mails_of(thread)) == 1
 
 
-async def test_a_flow_of_replies_cannot_put_the_mail_off_for_ever(world: World) -> None:
+async def test_a_flow_of_replies_cannot_put_the_mail_off_for_ever(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     first_at = world.now
     row = await world.reply(thread)
@@ -63,13 +73,15 @@ async def test_a_flow_of_replies_cannot_put_the_mail_off_for_ever(world: World) 
         assert row.due_at <= max(first_at + WAIT_MS_MAX, world.now)
 
 
-async def test_no_mail_without_an_address(world: World) -> None:
+async def test_no_mail_without_an_address(world: OutboxWorld) -> None:
     thread = await somebody_away(world, email="")
     assert await world.reply(thread) is None
     assert await world.mails_of(thread) == []
 
 
-async def test_a_reply_to_somebody_online_waits_and_is_queued_when_they_leave_without_seeing_it(world: World) -> None:
+async def test_a_reply_to_somebody_online_is_queued_when_they_leave_without_seeing_it(
+    world: OutboxWorld,
+) -> None:
     thread = await world.customer()
     assert await world.reply(thread) is None
     assert world.tells() == []
@@ -86,7 +98,7 @@ async def test_a_reply_to_somebody_online_waits_and_is_queued_when_they_leave_wi
     assert (joined.id, joined.due_at) == (row.id, world.now + QUIET_MS)
 
 
-async def test_what_somebody_online_has_seen_leaves_no_trace(world: World) -> None:
+async def test_what_somebody_online_has_seen_leaves_no_trace(world: OutboxWorld) -> None:
     thread = await world.customer()
     await world.reply(thread)
     assert await world.see(thread) == []
@@ -94,7 +106,7 @@ async def test_what_somebody_online_has_seen_leaves_no_trace(world: World) -> No
     assert await world.mails_of(thread) == []
 
 
-async def test_seen_first_means_no_mail(world: World) -> None:
+async def test_seen_first_means_no_mail(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     [row] = await world.see(thread)
@@ -104,7 +116,7 @@ async def test_seen_first_means_no_mail(world: World) -> None:
     assert await claim(world) == []
 
 
-async def test_a_partly_seen_digest_tells_only_the_rest(world: World) -> None:
+async def test_a_partly_seen_digest_tells_only_the_rest(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread, "seen on the phone")
     await world.reply(thread, "not seen")
@@ -114,7 +126,7 @@ async def test_a_partly_seen_digest_tells_only_the_rest(world: World) -> None:
     assert [message.text for message in (await digest_of(world, row)).messages] == ["not seen"]
 
 
-async def test_a_reply_that_comes_while_the_mail_is_being_sent_opens_the_next_digest(world: World) -> None:
+async def test_a_reply_that_comes_while_the_mail_is_being_sent_opens_the_next_digest(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     first = await world.reply(thread)
     world.now += QUIET_MS
@@ -129,7 +141,7 @@ async def test_a_reply_that_comes_while_the_mail_is_being_sent_opens_the_next_di
     assert (sent.first, sent.last) == (2, 2)
 
 
-async def test_replies_during_an_outage_join_the_mail_that_could_not_go_out(world: World) -> None:
+async def test_replies_during_an_outage_join_the_mail_that_could_not_go_out(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread, "first")
     world.now += QUIET_MS
@@ -142,7 +154,7 @@ async def test_replies_during_an_outage_join_the_mail_that_could_not_go_out(worl
     assert row.due_at == due_at  # the back-off is the server's, not the reply's
 
 
-async def test_nothing_joins_a_mail_that_may_have_arrived(world: World) -> None:
+async def test_nothing_joins_a_mail_that_may_have_arrived(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread, "perhaps arrived")
     world.now += QUIET_MS
@@ -154,7 +166,7 @@ async def test_nothing_joins_a_mail_that_may_have_arrived(world: World) -> None:
     assert row.first == 3
 
 
-async def test_a_corrected_address_is_followed_and_one_taken_back_ends_the_mail(world: World) -> None:
+async def test_a_corrected_address_is_followed_and_one_taken_back_ends_the_mail(world: OutboxWorld) -> None:
     thread = await somebody_away(world, email="mai@example.com")
     await world.reply(thread)
 
@@ -172,7 +184,7 @@ async def test_a_corrected_address_is_followed_and_one_taken_back_ends_the_mail(
     assert row.state == "withdrawn"
 
 
-async def test_what_was_refused_by_a_full_mailbox_is_tried_at_the_new_address_at_once(world: World) -> None:
+async def test_what_was_refused_by_a_full_mailbox_is_tried_at_the_new_address_at_once(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -186,8 +198,8 @@ async def test_what_was_refused_by_a_full_mailbox_is_tried_at_the_new_address_at
     assert (row.state, row.due_at, row.doubtful, row.reason) == ("queued", world.now, False, "")
 
 
-async def test_nothing_of_one_shop_touches_anothers(world: World) -> None:
-    other = await World.open(world.store, name="Other")
+async def test_nothing_of_one_shop_touches_anothers(world: OutboxWorld) -> None:
+    other = await OutboxWorld.open(world.store, name="Other")
     mine, theirs = await somebody_away(world), await somebody_away(other)
     assert mine.conversation == theirs.conversation  # the same ids in both shops
     await world.reply(mine)
@@ -201,7 +213,7 @@ async def test_nothing_of_one_shop_touches_anothers(world: World) -> None:
 # ---------------------------------------------------------------- leases
 
 
-async def test_two_couriers_never_hold_one_mail(world: World) -> None:
+async def test_two_couriers_never_hold_one_mail(world: OutboxWorld) -> None:
     threads = [await somebody_away(world) for _ in range(20)]
     for thread in threads:
         await world.reply(thread)
@@ -212,7 +224,7 @@ async def test_two_couriers_never_hold_one_mail(world: World) -> None:
     assert len(set(held)) == 20
 
 
-async def test_a_mail_is_not_claimed_before_it_is_due(world: World) -> None:
+async def test_a_mail_is_not_claimed_before_it_is_due(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS - 1
@@ -221,7 +233,7 @@ async def test_a_mail_is_not_claimed_before_it_is_due(world: World) -> None:
     assert len(await claim(world)) == 1
 
 
-async def test_a_lease_that_ran_out_goes_to_another_and_the_first_owner_can_settle_nothing(world: World) -> None:
+async def test_a_lease_that_ran_out_goes_to_another_and_the_first_owner_can_settle_nothing(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -237,7 +249,7 @@ async def test_a_lease_that_ran_out_goes_to_another_and_the_first_owner_can_sett
     assert [row.state for row in await world.mails_of(thread)] == ["sent"]
 
 
-async def test_a_settled_mail_stays_settled(world: World) -> None:
+async def test_a_settled_mail_stays_settled(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -249,7 +261,7 @@ async def test_a_settled_mail_stays_settled(world: World) -> None:
     assert await claim(world) == []
 
 
-async def test_putting_a_mail_back_costs_no_attempt_and_tells_nobody(world: World) -> None:
+async def test_putting_a_mail_back_costs_no_attempt_and_tells_nobody(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -265,7 +277,7 @@ async def test_putting_a_mail_back_costs_no_attempt_and_tells_nobody(world: Worl
     assert world.tells() == ["MailQueued"]
 
 
-async def test_putting_a_mail_back_beside_a_newer_digest_keeps_both(world: World) -> None:
+async def test_putting_a_mail_back_beside_a_newer_digest_keeps_both(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -279,7 +291,7 @@ async def test_putting_a_mail_back_beside_a_newer_digest_keeps_both(world: World
     ]
 
 
-async def test_what_was_seen_while_it_was_tried_is_not_tried_again(world: World) -> None:
+async def test_what_was_seen_while_it_was_tried_is_not_tried_again(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -290,7 +302,7 @@ async def test_what_was_seen_while_it_was_tried_is_not_tried_again(world: World)
     assert row.state == "withdrawn"
 
 
-async def test_one_that_waited_is_found_when_nobody_saw_the_customer_leave(world: World) -> None:
+async def test_one_that_waited_is_found_when_nobody_saw_the_customer_leave(world: OutboxWorld) -> None:
     thread = await world.customer()
     await world.reply(thread)
     assert await world.store.read(lambda tx: outbox.find_waiting(tx, now=world.now, limit=10)) == []
@@ -307,7 +319,7 @@ async def test_one_that_waited_is_found_when_nobody_saw_the_customer_leave(world
     assert len(await claim(world)) == 1
 
 
-async def test_the_next_due_time_is_that_of_a_mail_or_the_end_of_a_lease(world: World) -> None:
+async def test_the_next_due_time_is_that_of_a_mail_or_the_end_of_a_lease(world: OutboxWorld) -> None:
     assert await world.store.read(outbox.find_next_due) is None
     thread = await somebody_away(world)
     await world.reply(thread)
@@ -319,7 +331,7 @@ async def test_the_next_due_time_is_that_of_a_mail_or_the_end_of_a_lease(world: 
     assert await world.store.read(outbox.find_next_due) is None
 
 
-async def test_a_claim_reads_an_index_and_not_the_whole_outbox(world: World, tmp_path: Path) -> None:
+async def test_a_claim_reads_an_index_and_not_the_whole_outbox(world: OutboxWorld, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "chatd.db")
     try:
         for statement, index in (
@@ -340,7 +352,7 @@ async def test_a_claim_reads_an_index_and_not_the_whole_outbox(world: World, tmp
 # ---------------------------------------------------------------- for the operator
 
 
-async def test_the_operator_sees_the_queue_and_can_try_a_failed_mail_again(world: World) -> None:
+async def test_the_operator_sees_the_queue_and_can_try_a_failed_mail_again(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
@@ -370,7 +382,7 @@ async def test_the_operator_sees_the_queue_and_can_try_a_failed_mail_again(world
     )
 
 
-async def test_mails_that_failed_for_a_mended_reason_are_tried_at_once(world: World) -> None:
+async def test_mails_that_failed_for_a_mended_reason_are_tried_at_once(world: OutboxWorld) -> None:
     thread = await somebody_away(world)
     await world.reply(thread)
     world.now += QUIET_MS
