@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from chatd.web.bundling import bundle
 from chatd.web.slimming import SLIMMED, slim
 
 FILES_MAX = 2_000
@@ -51,6 +52,9 @@ KINDS = MappingProxyType(
     }
 )
 COMPRESSED = frozenset((".css", ".js", ".json", ".svg", ".txt", ".webmanifest"))
+
+# What shops' pages wait for is served with everything that it imports: see `web.bundling`.
+BUNDLED = frozenset(("bubble/panel.js", "bubble/session.js"))
 
 _ADDRESS = re.compile(rf"([0-9a-f]{{{VERSION_CHARACTERS}}})/(.+)")
 
@@ -150,13 +154,19 @@ class Assets:
         files: dict[str, Asset] = {}
         for path in self._paths():
             name = path.relative_to(self._directory).as_posix()
-            content = path.read_bytes()
-            if name.endswith(SLIMMED) and not self._reload:
-                content = slim(name, content.decode()).encode()
+            content = _content(name, path)
             files[name] = asset_of(content, path.suffix)
             digest.update(f"{name}\0{len(content)}\0".encode())
             digest.update(content)
         self._files, self._version, self._loaded = files, digest.hexdigest()[:VERSION_CHARACTERS], loaded
+
+
+def _content(name: str, path: Path) -> bytes:
+    """What is served of a file. Raises `ValueError` for a module that cannot be joined with what it imports."""
+    if name in BUNDLED:
+        return bundle(path).encode()
+    content = path.read_bytes()
+    return slim(name, content.decode()).encode() if name.endswith(SLIMMED) else content
 
 
 def asset_of(content: bytes, suffix: str) -> Asset:
