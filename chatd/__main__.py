@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chatd import __version__
 from chatd.cli.common import Commands, examples
 from chatd.cli.doctor import doctor_command
 from chatd.cli.running import demo_command, migrate_command, serve_command
@@ -22,7 +23,7 @@ from chatd.cli.staff import staff_commands
         "chatd doctor && chatd serve",
     ),
 )
-@click.version_option(package_name="chatd", message="chatd %(version)s")
+@click.version_option(__version__, message="chatd %(version)s")
 def main() -> None:
     """Live chat for online shops: a bubble on the storefront, an inbox for the staff, mail for those who left."""
 

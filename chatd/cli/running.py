@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import uvloop
 
 from chatd.cli.common import examples, settings_of_environment
 from chatd.cli.logs import write_logs
+from chatd.config import Settings, variable_of
 from chatd.store import migrations
 
 
@@ -21,6 +23,23 @@ def _run(program: Coroutine[Any, Any, None]) -> None:
         uvloop.run(program)
     except OSError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _require_port(settings: Settings) -> None:
+    """Said before anything is opened, and in words: what uvicorn says of a taken port is a log line. Raises
+    `ClickException`."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise click.ClickException(
+            f"chatd cannot listen on {settings.host}:{settings.port} ({(error.strerror or str(error)).lower()}). "
+            f"Stop what listens there, or set {variable_of('host')} and {variable_of('port')}."
+        ) from None
 
 
 @click.command(
@@ -39,6 +58,7 @@ def serve_command() -> None:
     """
     settings = settings_of_environment()
     write_logs(settings)
+    _require_port(settings)
     from chatd.web.server import serve  # a second of imports, which the other commands need not wait for
 
     report = migrations.migrate(settings)
