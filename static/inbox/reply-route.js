@@ -1,0 +1,15 @@
+// @ts-check
+/**
+ * Where the next reply goes, which the composer says before anything is sent (features B2 and A2).
+ */
+
+/**
+ * @param {{customer: {id: string, email?: string}}} row
+ * @param {ReadonlySet<string>} online ids of the customers who are online
+ * @returns {{route: "online" | "email" | "none", email: string}}
+ */
+export function replyRouteOf(row, online) {
+  const email = row.customer.email ?? "";
+  if (online.has(row.customer.id)) return { route: "online", email };
+  return { route: email ? "email" : "none", email };
+}
