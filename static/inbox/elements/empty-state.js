@@ -1,0 +1,57 @@
+// @ts-check
+/** `<empty-state>`: says what will come here and how to make it come. Properties: `inbox`, `kind`. */
+
+import { h, icon } from "../dom.js";
+import { InboxElement } from "./inbox-element.js";
+
+/** @type {Record<string, string>} */
+const ICONS = {
+  nothing: "chats",
+  install: "code",
+  empty_open: "closed",
+  empty_unread: "check",
+  empty_closed: "inbox",
+  no_selection: "inbox",
+  not_found: "alert",
+  failed: "alert",
+};
+
+export class EmptyState extends InboxElement {
+  kind = "nothing";
+
+  build() {
+    const { t, inbox } = { t: this.t.bind(this), inbox: this.inbox };
+    this.append(
+      icon(ICONS[this.kind] ?? "inbox"),
+      h("h2", null, t(`empty.${this.kind}.title`)),
+      h("p", null, t(`empty.${this.kind}.text`)),
+    );
+    if (this.kind === "install") {
+      const snippet = `<script src="${location.origin}/bubble/${inbox.state?.shop.key ?? ""}.js" async></script>`;
+      this.append(h("div.snippet", null, h("code", { dir: "ltr" }, snippet), this.#copy(snippet)));
+    }
+    if (this.kind === "failed")
+      this.append(h("button.button", { type: "button", onclick: () => inbox.reopen() }, t("try_again")));
+  }
+
+  /** @param {string} snippet */
+  #copy(snippet) {
+    const words = h("span", null, this.t("copy"));
+    return h(
+      "button.button",
+      {
+        type: "button",
+        onclick: async () => {
+          try {
+            await navigator.clipboard.writeText(snippet);
+            words.textContent = this.t("copied");
+          } catch {} // forbidden: the snippet can be selected
+        },
+      },
+      icon("copy", "small"),
+      words,
+    );
+  }
+}
+
+customElements.define("empty-state", EmptyState);

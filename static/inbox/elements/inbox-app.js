@@ -1,0 +1,247 @@
+// @ts-check
+/**
+ * `<inbox-app>`: holds the panes together. It knows which of them are shown at which width, moves the focus between
+ * them, and does what keys and the palette ask for. Property: `inbox`.
+ */
+
+import "./bulk-bar.js";
+import "./command-palette.js";
+import "./connection-bar.js";
+import "./conversation-list.js";
+import "./conversation-thread.js";
+import "./customer-panel.js";
+import "./empty-state.js";
+import "./message-composer.js";
+import "./section-pane.js";
+import "./settings-menu.js";
+import "./shortcut-sheet.js";
+import "./thread-header.js";
+import "./toast-list.js";
+import { fill, h, icon, setAttribute, setText } from "../dom.js";
+import { Keyboard } from "../keys.js";
+import { InboxElement } from "./inbox-element.js";
+
+/** The widths at which the panes share the window otherwise; the same as in layout.css. */
+const PHONE = matchMedia("(max-width: 719.98px)");
+const DRAWER = matchMedia("(max-width: 1099.98px)");
+const SLIM = matchMedia("(max-width: 1279.98px)");
+
+export class InboxApp extends InboxElement {
+  static topics = ["place", "ticks", "rows", "status"];
+  #keyboard = new Keyboard();
+  /** @type {HTMLElement | null} */
+  #opener = null;
+
+  build() {
+    const make = (/** @type {string} */ name) => /** @type {any} */ (h(name, { ".inbox": this.inbox }));
+    this.sections = make("section-pane");
+    this.list = make("conversation-list");
+    this.bulk = make("bulk-bar");
+    this.header = make("thread-header");
+    this.thread = make("conversation-thread");
+    this.composer = make("message-composer");
+    this.customer = make("customer-panel");
+    this.palette = make("command-palette");
+    this.sheet = make("shortcut-sheet");
+    this.settings = make("settings-menu");
+    this.toasts = make("toast-list");
+    this.heading = h("h2", null);
+    const menu = h(
+      "button.icon-button.only-phone",
+      { type: "button", "aria-label": this.t("sections.show"), onclick: () => this.#drawer("sections") },
+      icon("menu"),
+    );
+    this.head = h("div.pane-head", null, menu, this.heading, this.bulk);
+    this.nothing = h("div.thread-error", null);
+    this.scrim = h("button.drawer-scrim", {
+      type: "button",
+      tabindex: -1,
+      "aria-label": this.t("dismiss"),
+      onclick: () => this.#drawer(null),
+    });
+    this.live = h("div.unseen", { "aria-live": "polite" });
+    this.append(
+      make("connection-bar"),
+      this.sections,
+      h("div.list-pane", { role: "region", "aria-label": this.t("list.label") }, this.head, this.list),
+      h("main.thread-pane", null, this.header, this.thread, this.composer, this.nothing),
+      this.customer,
+      this.scrim,
+      this.palette,
+      this.sheet,
+      this.settings,
+      this.toasts,
+      this.live,
+    );
+  }
+
+  /** @param {AbortSignal} signal */
+  listen(signal) {
+    const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ run) =>
+      this.addEventListener(name, (/** @type {any} */ { detail }) => run(detail), { signal });
+    on("act", (act) => this.act(act));
+    on("show-keys", () => this.sheet.show());
+    on("show-palette", () => this.palette.show());
+    on("show-settings", ({ anchor }) => this.settings.toggle(anchor));
+    on("log-out", () => this.act("log_out"));
+    on("fold-sections", () => this.#flip("sections", "narrow", "wide"));
+    on("toggle-customer", ({ anchor }) => {
+      this.#opener = anchor;
+      this.act("customer");
+    });
+    on("close-drawer", () => this.#drawer(null));
+    on("leave-composer", () => this.list.focusRow());
+    on("ticks-done", () => this.list.focusRow());
+    // The focus stays on the row, so that the keys go on working; where the list has gone away, it follows.
+    on("opened", () => {
+      if (PHONE.matches) this.header.heading.focus();
+    });
+    document.addEventListener("keydown", (event) => this.#key(event), { signal });
+    // With the keyboard of a phone open the window keeps its height on iOS; what is visible of it is told here alone.
+    globalThis.visualViewport?.addEventListener(
+      "resize",
+      () => {
+        this.style.height = PHONE.matches ? `${globalThis.visualViewport?.height}px` : "";
+        if (PHONE.matches) scrollTo(0, 0);
+      },
+      { signal },
+    );
+    for (const query of [PHONE, DRAWER, SLIM]) query.addEventListener("change", () => this.draw(), { signal });
+    this.inbox.settings.addEventListener("change", () => this.draw(), { signal });
+  }
+
+  draw() {
+    const { place, settings, ticked } = this.inbox;
+    const narrow = SLIM.matches || settings.get("sections") === "narrow";
+    if (!DRAWER.matches && this.getAttribute("data-drawer") === "customer") this.removeAttribute("data-drawer");
+    if (!PHONE.matches && this.getAttribute("data-drawer") === "sections") this.removeAttribute("data-drawer");
+    const drawer = this.getAttribute("data-drawer");
+    setAttribute(this, "data-sections", narrow ? "narrow" : "wide");
+    setAttribute(this.sections, "data-narrow", narrow && !PHONE.matches);
+    this.sections.fold.hidden = SLIM.matches;
+    this.sections.draw();
+    const customer =
+      place.conversation !== null && (DRAWER.matches ? drawer === "customer" : settings.get("customer") === "shown");
+    setAttribute(this, "data-customer", customer ? "shown" : "hidden");
+    setAttribute(this, "data-pane", place.conversation === null ? "list" : "thread");
+    setText(this.heading, this.t(`filters.${place.filter}`));
+    this.heading.hidden = ticked.size > 0;
+    const none = place.conversation === null;
+    this.nothing.hidden = !none;
+    if (none) this.#drawNothing();
+    this.header.hidden = none;
+    this.thread.hidden = none;
+    this.header.draw();
+  }
+
+  /** What stands in the middle while no conversation is open: at the very beginning, how to get one. */
+  #drawNothing() {
+    const { state, listing } = this.inbox;
+    const first = state !== null && state.rows.size === 0 && !listing?.hasMore(this.inbox.place.filter);
+    const kind = first ? "install" : "no_selection";
+    if (state === null || this.nothing.firstElementChild?.kind === kind) return;
+    fill(this.nothing, h("empty-state", { ".inbox": this.inbox, ".kind": kind }));
+  }
+
+  // ---------------------------------------------------------------- panes
+
+  /** @param {"customer" | "sections" | null} drawer */
+  #drawer(drawer) {
+    const before = this.getAttribute("data-drawer");
+    setAttribute(this, "data-drawer", drawer);
+    this.draw();
+    if (drawer === "customer") this.customer.querySelector("button")?.focus();
+    else if (drawer === "sections") this.sections.querySelector("[aria-current]")?.focus();
+    else if (before) (this.#opener ?? this.head.querySelector("button"))?.focus();
+    if (!drawer) this.#opener = null;
+  }
+
+  /** @param {"sections" | "customer"} setting @param {string} one @param {string} other */
+  #flip(setting, one, other) {
+    const { settings } = this.inbox;
+    settings.set(setting, settings.get(setting) === one ? other : one);
+  }
+
+  // ---------------------------------------------------------------- keys
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    // A dialog has the keys to itself, but for the one that opens and shuts the palette.
+    const act = this.#keyboard.actOf(event, event.timeStamp);
+    if (act === null || (act !== "palette" && document.querySelector("dialog[open], :popover-open"))) return;
+    if (act === "open" && event.key === "Enter") return; // a link that has the focus opens by itself
+    event.preventDefault();
+    this.act(act);
+  }
+
+  /** @param {string} act */
+  act(act) {
+    const { inbox } = this;
+    const focused = this.list.focused;
+    const [kind, name] = act.split(".");
+    if (kind === "filter") return inbox.go({ filter: name });
+    if (kind === "section") return inbox.go({ section: name, filter: "open" });
+    switch (act) {
+      case "next":
+        return this.list.step(1);
+      case "previous":
+        return this.list.step(-1);
+      case "open":
+        return focused !== null && inbox.go({ conversation: focused });
+      case "reply":
+        return this.#reply(focused);
+      case "toggle_state":
+        return this.#toggleState(focused);
+      case "tick":
+        return focused !== null && inbox.tick(focused);
+      case "customer":
+        return DRAWER.matches
+          ? this.#drawer(this.getAttribute("data-drawer") === "customer" ? null : "customer")
+          : this.#flip("customer", "shown", "hidden");
+      case "undo":
+        return this.toasts.undo();
+      case "palette":
+        return this.palette.show();
+      case "keys":
+        return this.sheet.show();
+      case "back":
+        return this.#back();
+      case "log_out":
+        return /** @type {HTMLFormElement} */ (document.querySelector("#log-out")).requestSubmit();
+      default:
+        return undefined;
+    }
+  }
+
+  /** @param {string | null} focused */
+  #reply(focused) {
+    if (focused !== null) this.inbox.go({ conversation: focused });
+    // A thread that is still loading shows its field when it is there.
+    if (!this.composer.hidden) this.composer.focus();
+  }
+
+  /**
+   * Of what is ticked, else of the row that has the focus, else of the open conversation.
+   *
+   * @param {string | null} focused
+   */
+  #toggleState(focused) {
+    const { inbox } = this;
+    const ids = inbox.ticked.size > 0 ? [...inbox.ticked] : [focused ?? inbox.opened.id].filter((id) => id !== null);
+    const rows = ids.map((id) => inbox.row(id)).filter((row) => row !== null);
+    if (rows.length === 0) return;
+    const anyOpen = rows.some((row) => inbox.stateOf(row) === "open");
+    inbox.setState(ids, anyOpen ? "closed" : "open");
+  }
+
+  #back() {
+    if (this.hasAttribute("data-drawer")) this.#drawer(null);
+    else if (this.inbox.ticked.size > 0) this.inbox.clearTicks();
+    else if (this.inbox.place.conversation !== null) {
+      this.inbox.go({ conversation: null });
+      this.list.focusRow();
+    }
+  }
+}
+
+customElements.define("inbox-app", InboxApp);

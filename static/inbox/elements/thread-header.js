@@ -1,0 +1,101 @@
+// @ts-check
+/** `<thread-header>`: whom one talks to, whether they are here, what is in their cart (C2), and Close or Open (A5). */
+
+import "./cart-strip.js";
+import "./person-avatar.js";
+import { fill, h, icon, setAttribute, setText } from "../dom.js";
+import { nameOf } from "../people.js";
+import { lastSeenOf } from "../last-seen.js";
+import { InboxElement } from "./inbox-element.js";
+
+export class ThreadHeader extends InboxElement {
+  static topics = ["thread", "place"];
+  #button = "";
+
+  build() {
+    this.back = h(
+      "button.icon-button.only-phone",
+      { type: "button", "aria-label": this.t("back") },
+      icon("back", "turns"),
+    );
+    this.back.addEventListener("click", () => this.inbox.go({ conversation: null }));
+    this.avatar = h("person-avatar", null);
+    this.heading = h("h1.own-way", { tabindex: -1, dir: "auto" });
+    this.presence = h("div.thread-presence", null);
+    this.acts = h("div.thread-acts", null);
+    this.state = h("button.button", { type: "button" });
+    this.state.addEventListener("click", () => this.#toggle());
+    this.panel = h(
+      "button.icon-button",
+      {
+        type: "button",
+        "aria-label": this.t("customer.show"),
+        "data-tip": this.t("customer.show"),
+        "data-tip-side": "end",
+      },
+      icon("panel", "turns"),
+    );
+    this.panel.addEventListener("click", () => this.tell("toggle-customer", { anchor: this.panel }));
+    this.acts.append(this.state, this.panel);
+    this.cart = /** @type {any} */ (h("cart-strip", { hidden: true }));
+    this.append(
+      h(
+        "div.thread-bar",
+        null,
+        this.back,
+        this.avatar,
+        h("div.thread-who", null, this.heading, this.presence),
+        this.acts,
+      ),
+      this.cart,
+    );
+  }
+
+  #toggle() {
+    const row = this.inbox.openRow;
+    if (row) this.inbox.setState([row.id], this.inbox.stateOf(row) === "open" ? "closed" : "open");
+  }
+
+  draw() {
+    const { inbox } = this;
+    const row = inbox.openRow;
+    this.acts.hidden = !row;
+    this.avatar.hidden = !row;
+    this.presence.hidden = !row;
+    if (!row) {
+      setText(this.heading, "");
+      this.cart.hidden = true;
+      return;
+    }
+    const online = inbox.isOnline(row.customer.id);
+    this.avatar.show(row.customer, online);
+    setText(this.heading, nameOf(row.customer, inbox.words.t));
+    this.toggleAttribute("data-online", online);
+    setAttribute(this.presence, "data-online", online ? true : null);
+    const seen = lastSeenOf(inbox.openThread?.entries ?? []);
+    setText(
+      this.presence,
+      online
+        ? this.t("presence.online")
+        : seen === null
+          ? this.t("presence.offline")
+          : this.t("presence.last_seen", { time: inbox.words.moment(seen) }),
+    );
+    const open = inbox.stateOf(row) === "open";
+    if (this.#button !== String(open)) {
+      this.#button = String(open);
+      fill(this.state, icon(open ? "closed" : "reopen", "small"), h("span", null, this.t(open ? "close" : "open")));
+      setAttribute(this.state, "data-tip", this.t(open ? "close_with_key" : "open_with_key"));
+    }
+    setAttribute(
+      this.panel,
+      "aria-expanded",
+      String(this.closest("inbox-app")?.getAttribute("data-customer") === "shown"),
+    );
+    const cart = inbox.openThread?.cart?.cart;
+    this.cart.hidden = !cart?.lines.length;
+    if (cart?.lines.length) this.cart.show(cart, inbox.words, row.id);
+  }
+}
+
+customElements.define("thread-header", ThreadHeader);
