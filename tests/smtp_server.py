@@ -50,8 +50,8 @@ class Sink:
         self.password = "right"
         self.port = 0
 
-    @property
     def ids(self) -> list[str]:
+        """A method: aiosmtpd reads every attribute of its handler at each connection."""
         return [mail["Message-ID"] for mail in self.received]
 
     async def wait_for(self, count: int) -> None:

@@ -62,19 +62,19 @@ async def test_a_crash_between_the_servers_answer_and_the_settling_sends_the_sam
     assert len(sink.received) == 1
     assert [row.state for row in await world.mails_of(thread)] == ["sending"]
 
-    [lost] = sink.ids
+    [lost] = sink.ids()
     other = await somebody_away(world, email="leo@example.com")
     await world.reply(other)
     async with running(a_courier(world, sink.port, owner="alive")) as courier:
         world.now += QUIET_MS  # the other one is due; the dead one's lease is not over
         courier.poke()
         await sink.wait_for(2)
-        assert sink.ids.count(lost) == 1
+        assert sink.ids().count(lost) == 1
         await told(world, "MailQueued", "MailQueued", "MailSent")
         world.now += LEASE_MS - QUIET_MS
         courier.poke()
         await told(world, "MailQueued", "MailQueued", "MailSent", "MailSent")
-    assert sink.ids.count(lost) == 2
+    assert sink.ids().count(lost) == 2
     assert [row.state for row in await world.mails_of(thread)] == ["sent"]
 
 

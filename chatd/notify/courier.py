@@ -16,12 +16,14 @@
 
 What a crash, a power cut or a lost lease causes, by where it happens:
 
-    before the claim is on disk      nothing; the mail is still due
-    after it, before the text left   the lease runs out, the mail is sent then
-    after the text left, before 250  as the next; the server may or may not have taken it
-    after 250, before the settling   sent a second time with the same Message-ID after the lease, unless it was seen by
-                                     then; what was taken over is *doubtful*, takes no further messages, may only shrink
+    before the claim is on disk      nothing: the mail is still due
+    after it, before the text left   the lease runs out, then the mail is sent
+    after the text left, before 250  the same; whether the server took the first copy, nobody knows
+    after 250, before the settling   a second copy with the same Message-ID, unless it was seen meanwhile
     after the settling               nothing
+
+Who takes over a mail cannot tell these apart. So it is *doubtful* from then on: no further message joins it, and it may
+only shrink, for whoever has the first copy drops the second.
 
 6.  *Nobody is forgotten.* A digest that waits for its customer to leave is looked at every minute: if nobody has seen
     them leave (the process that would have was killed), it is queued here. For a while after a start nothing is sent,
