@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -38,10 +41,15 @@ from chatd.web.sessions import Sessions
 NOW = 1_763_790_000_000
 
 
-def make_tables(path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
-    metadata.create_all(engine)
-    engine.dispose()
+@functools.cache
+def empty_database() -> bytes:
+    """The file of a database with all tables. Making it takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "chatd.db"
+        engine = create_engine(f"sqlite:///{path}")
+        metadata.create_all(engine)
+        engine.dispose()
+        return path.read_bytes()
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +57,7 @@ async def opened_store(directory: Path) -> AsyncIterator[SQLiteStore]:
     """A store on a database of its own."""
     path = directory / "chatd.db"
     if not path.exists():
-        make_tables(path)
+        path.write_bytes(empty_database())
     store = SQLiteStore(path)
     await store.open()
     try:
@@ -81,6 +89,18 @@ async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None
 
 PASSWORD = "correct horse battery"
 BASE_URL = "http://localhost"
+OWN: MappingProxyType[str, str] = MappingProxyType({"origin": BASE_URL})
+
+
+@functools.cache
+def our_assets() -> Assets:
+    """Reading and compressing all files once is enough for a run."""
+    return Assets(static_directory())
+
+
+@functools.cache
+def hash_of(password: str) -> str:
+    return hash_password(password)
 
 
 class Door:
@@ -150,9 +170,7 @@ async def open_door(
 ) -> AsyncIterator[Door]:
     values: dict[str, Any] = {"base_url": BASE_URL, "data_directory": directory}
     async with opened_store(directory) as store:
-        door = Door(
-            Settings(**values | settings), store, checks or {}, Assets(static_directory()) if assets is None else assets
-        )
+        door = Door(Settings(**values | settings), store, checks or {}, our_assets() if assets is None else assets)
         try:
             yield door
         finally:
@@ -162,9 +180,23 @@ async def open_door(
 async def a_login(door: Door, **fields: Any) -> tuple[Shop, Staff]:
     """A shop with somebody whose password is `PASSWORD`."""
     shop = await a_shop(door.store)
-    person = await somebody(door.store, shop, password_hash=hash_password(PASSWORD), **fields)
+    person = await somebody(door.store, shop, password_hash=hash_of(PASSWORD), **fields)
     await door.directory.refresh()
     return shop, person
+
+
+def csrf_in(page: httpx2.Response) -> str:
+    found = re.search(r'name="(?:chatd-)?csrf" (?:value|content)="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+async def try_login(
+    browser: httpx2.AsyncClient, email: str = "mia@nordlys.example", password: str = PASSWORD, **fields: str
+) -> httpx2.Response:
+    page = await browser.get("/login")
+    form = {"email": email, "password": password, "csrf": csrf_in(page)} | fields
+    return await browser.post("/login", data=form, headers=dict(OWN))
 
 
 # What `web.server` sets, for a server in a test.

@@ -11,6 +11,7 @@ signs. Any character counts, in a form (NFKC) in which the same password typed o
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import unicodedata
 from collections.abc import Iterable
@@ -92,6 +93,16 @@ def hash_password(password: str) -> str:
     return _hasher().hash(_normal(password))
 
 
+def _nobodys_hash(hasher: PasswordHasher) -> str:
+    """A hash under today's parameters that no known password has: checking against it takes the time of a real one."""
+
+    def random(count: int) -> str:
+        return base64.b64encode(secrets.token_bytes(count)).rstrip(b"=").decode()
+
+    parameters = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v=19${parameters}${random(hasher.salt_len)}${random(hasher.hash_len)}"
+
+
 class Passwords:
     """Checks passwords in a thread of its own. `close` at the end."""
 
@@ -99,8 +110,7 @@ class Passwords:
         self._hasher = _hasher()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chatd-passwords")
         self._waiting = 0
-        # Nobody has this one: checking against it takes the time that a real one takes.
-        self._nobodys = self._hasher.hash(secrets.token_hex(16))
+        self._nobodys = _nobodys_hash(self._hasher)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether this is the password. `None` stands for somebody who does not exist, and takes as long. Raises

@@ -262,7 +262,7 @@ class Guard:
         self.app = app
         self.settings = settings
         self.refusals = refusals
-        self.counts = counts or AddressCounts(settings.connections_per_address_max)
+        self.counts = AddressCounts(settings.connections_per_address_max) if counts is None else counts
         self.headers = tuple(base_headers(settings).items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
