@@ -64,8 +64,10 @@ class DemoAddresses(msgspec.Struct, frozen=True, kw_only=True):
 async def run_demo(settings: Settings, ports: DemoPorts) -> None:
     """Run until stopped by a signal; print what to open."""
     async with open_demo(settings, ports) as addresses:
+        stopped = asyncio.create_task(until_stopped())
+        await asyncio.sleep(0)  # the task listens for Ctrl+C before the line that invites to press it
         print(greeting(settings, addresses), flush=True)
-        await until_stopped()
+        await stopped
     print("Stopped. Everything is kept for next time.", flush=True)
 
 
