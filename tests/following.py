@@ -13,22 +13,7 @@ from chatd.live.bus import Bus, Item, MemoryBus, Publication
 from chatd.live.hub import Chunk, Hub
 from chatd.metrics import Counter
 from chatd.wire.frames import Codec
-
-
-def read_frames(data: bytes, codec: Codec) -> list[Any]:
-    """The objects in the server's frames (RFC 6455 section 5.2)."""
-    found = []
-    while data:
-        length, head = data[1], 2
-        if length == 126:
-            length, head = int.from_bytes(data[2:4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(data[2:10], "big"), 10
-        assert data[0] == (0x81 if codec == "json" else 0x82), "one whole frame of the codec's kind"
-        payload, data = data[head : head + length], data[head + length :]
-        assert len(payload) == length
-        found.append(msgspec.json.decode(payload) if codec == "json" else msgspec.msgpack.decode(payload))
-    return found
+from tests.raw_frames import read_frames
 
 
 class Log:

@@ -1,10 +1,13 @@
-"""For the tests of RFC 6455: frames as a client may send them, or should not, and what the parser makes of bytes."""
+"""Frames as a client may send them, or should not; what the parser makes of bytes; what the server's frames say."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from chatd.wire.codes import CloseCode
+from chatd.wire.frames import Codec
 from chatd.wire.websocket import BrokenFrame, Parser
 
 BOUND = 65_536
@@ -44,3 +47,19 @@ def read(data: bytes, *, piece: int | None = None, bound: int = BOUND) -> tuple[
     except BrokenFrame as broken:
         return found, broken.code
     return found, None
+
+
+def read_frames(data: bytes, codec: Codec) -> list[Any]:
+    """The objects in the server's frames (RFC 6455 section 5.2)."""
+    found = []
+    while data:
+        length, head = data[1], 2
+        if length == 126:
+            length, head = int.from_bytes(data[2:4], "big"), 4
+        elif length == 127:
+            length, head = int.from_bytes(data[2:10], "big"), 10
+        assert data[0] == (0x81 if codec == "json" else 0x82), "one whole frame of the codec's kind"
+        payload, data = data[head : head + length], data[head + length :]
+        assert len(payload) == length
+        found.append(msgspec.json.decode(payload) if codec == "json" else msgspec.msgpack.decode(payload))
+    return found

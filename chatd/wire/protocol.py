@@ -4,22 +4,26 @@
       |                      |                         |
       '------- any Close ----+-------------------------'----> CLOSED
 
-1. HELLO: the first frame must be a `hello` of a known version, and it must come within the deadline (`hello_due`).
+1. HELLO: the first frame must be a `hello` of a known version. That it comes in time is the application's to see to.
 2. WELCOMING: the application checks credentials and reads the snapshot. The client has not been told what it resumes
    from, so a command that it sends here cannot be meant; a ping is answered, a signal is dropped.
 3. OPEN: commands, queries, signals and pings of its kind of actor.
 4. Frames that are not of this protocol are answered by an error each; too many of them close the connection.
 5. Commands and queries are counted over a window. Above the bound they are refused with the time to come back; whoever
-   goes on regardless is cut off. Pings and signals have bounds of their own, for they cost less but not nothing.
-6. Nothing below ever sees a frame that this module has not decoded and checked.
+   goes on regardless is cut off. Pings and signals have a bound of their own, for they cost less but not nothing; above
+   it they are dropped.
+6. What was wrong is forgiven when a whole window passes without it: a page that stays open for a week may slip once a
+   day, and somebody who always tries again one frame too early is not a flood.
+7. Nothing below ever sees a frame that this module has not decoded and checked. After a `Close`, nothing comes at all.
 
 The application calls `receive` for every whole message, `opened` when the welcome is out, and `closed` at the end.
 """
 
 from __future__ import annotations
 
+import json
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -35,7 +39,7 @@ from chatd.domain.commands import (
     Signal,
 )
 from chatd.domain.limits import Limits
-from chatd.errors import ChatError, MalformedFrame, NotPermitted, TooFast
+from chatd.errors import ChatError, InvalidInput, MalformedFrame, NotPermitted, TooFast
 from chatd.wire.codes import CloseCode
 from chatd.wire.frames import PONG_FRAMES, VERSION, Codec, Hello, Ping, error_frame
 
@@ -43,10 +47,14 @@ MALFORMED_MAX = 10
 """Frames that are none of ours before the connection is closed: a bug in a page shows, a fuzzer does not stay."""
 
 REFUSED_MAX = 200
-"""Frames refused as too fast before the connection is closed."""
+"""Frames refused as too fast, or dropped for it, before the connection is closed."""
 
 SIGNALS_PER_COMMAND = 5
-"""Signals and pings cost a fifth of a command: typing in two tabs must never use up the right to send."""
+"""How many signals and pings go with each command of the bound. They are counted apart: typing in two tabs must never
+use up the right to send."""
+
+_REASON_CHARACTERS = 200
+"""What is told of a frame that cannot be read: a decoder's sentence may quote the frame, which may be 64 KiB."""
 
 Side = Literal["customer", "staff"]
 
@@ -88,10 +96,26 @@ for _side, _types in (
 _OTHER_SIDE: dict[Side, Side] = {"customer": "staff", "staff": "customer"}
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoders raise because of a payload: wrong syntax or shape, no UTF-8, nested too deeply."""
+
+
 class ServerProtocol:
     """One connection's state. `side` is settled by the address that was connected to, before any frame."""
 
-    __slots__ = ("_codec", "_decoder", "_limits", "_malformed", "_refused", "_spent", "_window_ends", "side", "state")
+    __slots__ = (
+        "_codec",
+        "_commands",
+        "_decoder",
+        "_fault",
+        "_limits",
+        "_malformed",
+        "_refused",
+        "_signals",
+        "_window_ends",
+        "side",
+        "state",
+    )
 
     def __init__(self, side: Side, codec: Codec, limits: Limits) -> None:
         self.side = side
@@ -99,29 +123,34 @@ class ServerProtocol:
         self._codec = codec
         self._decoder = _DECODERS[side, codec]
         self._limits = limits
-        self._malformed = 0
-        self._refused = 0
-        self._spent = 0.0
         self._window_ends = 0.0
+        self._commands = 0  # of this window, like the signals
+        self._signals = 0
+        self._fault = False  # whether this window had one
+        self._malformed = 0  # since the last window without a fault, like those refused
+        self._refused = 0
 
     def receive(self, payload: bytes, now: float) -> Outcome:
         """One whole message. `now` is monotonic seconds. Returns what to do; never raises because of the peer."""
+        if self.state is State.CLOSED:
+            return None
         try:
             frame = self._decoder.decode(payload)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-            return self._refuse_malformed(payload, error)
+        except _UNREADABLE as error:
+            return self._refuse(payload, error, now)
         if self.state is State.OPEN:
+            if now >= self._window_ends:
+                self._begin_window(now)
             if isinstance(frame, Hello):
-                return self._malformed_reply(None, MalformedFrame("hello was said already"))
+                return self._count_malformed(None, MalformedFrame("hello was said already"))
             return self._admit(frame, now)
         if self.state is State.HELLO:
             return self._greet(frame)
-        if self.state is State.WELCOMING:
-            if isinstance(frame, Ping):
-                return Reply(PONG_FRAMES[self._codec])
-            if not isinstance(frame, Signal):
-                return Close(CloseCode.MALFORMED, "wait for the welcome before saying more")
-        return None
+        if isinstance(frame, Ping):
+            return Reply(PONG_FRAMES[self._codec])
+        if isinstance(frame, Signal):
+            return None
+        return self._end(CloseCode.MALFORMED, "wait for the welcome before saying more")
 
     def opened(self) -> None:
         """The welcome is on its way; from here on the client may speak."""
@@ -131,77 +160,134 @@ class ServerProtocol:
     def closed(self) -> None:
         self.state = State.CLOSED
 
+    def _end(self, code: CloseCode, reason: str, frame: bytes = b"") -> Close:
+        self.state = State.CLOSED
+        return Close(code, reason, frame)
+
     def _greet(self, frame: object) -> Outcome:
         if not isinstance(frame, Hello):
-            return Close(CloseCode.MALFORMED, "the first frame must be a hello")
+            return self._end(CloseCode.MALFORMED, "the first frame must be a hello")
         if frame.version != VERSION:
-            return Close(CloseCode.UNSUPPORTED_VERSION, f"this is version {VERSION}, not {frame.version}")
+            return self._unsupported(frame.version)
         self.state = State.WELCOMING
         return frame
 
+    def _unsupported(self, version: int) -> Outcome:
+        return self._end(CloseCode.UNSUPPORTED_VERSION, f"this is version {VERSION}, not {version}")
+
+    # ------------------------------------------------------------------ too fast
+
+    def _begin_window(self, now: float) -> None:
+        seconds = self._limits.command_window_seconds
+        if not self._fault or now >= self._window_ends + seconds:
+            self._malformed = self._refused = 0
+        self._fault = False
+        self._commands = self._signals = 0
+        self._window_ends = now + seconds
+
     def _admit(self, frame: Command | Query | Signal | Ping, now: float) -> Outcome:
         """Let a frame through, if its sender has not used up the window."""
-        limits = self._limits
-        if now >= self._window_ends:
-            self._window_ends = now + limits.command_window_seconds
-            self._spent = 0.0
-        answered = isinstance(frame, Command | Query)
-        self._spent += 1.0 if answered else 1.0 / SIGNALS_PER_COMMAND
-        bound = limits.commands_per_window_max
-        if self._spent > (bound if answered else bound * 2):
-            self._spent -= 1.0 if answered else 0.0
-            self._refused += 1
-            if self._refused > REFUSED_MAX:
-                return Close(CloseCode.FLOODING, "too many frames, even though told so")
-            if not answered:
-                return None
-            wait = max(1, round((self._window_ends - now) * 1000))
-            refusal = TooFast(
-                f"more than {bound} commands in {limits.command_window_seconds:g} s; try again in {wait} ms",
-                retry_after_ms=wait,
-                commands_max=bound,
-            )
-            return Reply(error_frame(self._codec, frame.id, refusal))  # type: ignore[union-attr]
-        if isinstance(frame, Ping):
-            return Reply(PONG_FRAMES[self._codec])
-        return frame
+        bound = self._limits.commands_per_window_max
+        if isinstance(frame, Command | Query):
+            if self._commands >= bound:
+                return self._count_refused() or Reply(self._too_fast(frame.id, bound, now))
+            self._commands += 1
+            return frame
+        if self._signals >= bound * SIGNALS_PER_COMMAND:
+            return self._count_refused()
+        self._signals += 1
+        return Reply(PONG_FRAMES[self._codec]) if isinstance(frame, Ping) else frame
 
-    def _refuse_malformed(self, payload: bytes, error: Exception) -> Outcome:
-        if self.state is State.CLOSED:
+    def _count_refused(self) -> Close | None:
+        self._fault = True
+        self._refused += 1
+        if self._refused <= REFUSED_MAX:
             return None
-        if self.state is not State.OPEN:
-            return Close(CloseCode.MALFORMED, f"the first frame must be a hello: {error}")
-        client_id = self._peek_id(payload)
-        if self._is_for_the_other_side(payload):
-            return self._malformed_reply(client_id, NotPermitted(f"that is not for a {self.side} to say"))
-        return self._malformed_reply(client_id, MalformedFrame(f"not a frame of this protocol: {error}"))
+        return self._end(CloseCode.FLOODING, "too many frames, even though told so")
 
-    def _malformed_reply(self, client_id: str | None, error: ChatError) -> Outcome:
+    def _too_fast(self, client_id: str, bound: int, now: float) -> bytes:
+        # Rounded up, and past the end: whoever waits exactly as long as told must not be told again.
+        wait = int((self._window_ends - now) * 1000) + 1
+        refusal = TooFast(
+            f"more than {bound} commands in {self._limits.command_window_seconds:g} s; try again in {wait} ms",
+            retry_after_ms=wait,
+            commands_max=bound,
+        )
+        return error_frame(self._codec, client_id, refusal)
+
+    # ------------------------------------------------------------------ none of this protocol
+
+    def _refuse(self, payload: bytes, error: Exception, now: float) -> Outcome:
+        if self.state is State.WELCOMING:
+            return self._end(CloseCode.MALFORMED, "wait for the welcome before saying more")
+        if self.state is State.OPEN:
+            if now >= self._window_ends:
+                self._begin_window(now)
+            return self._count_malformed(_peek_id(payload, self._codec), self._explain(payload, error))
+        # The hello of another version may well have another shape.
+        other = _peek(payload, self._codec, _AnyHello)
+        if other is not None and other.type == "hello" and other.version != VERSION:
+            return self._unsupported(other.version)
+        reason = self._explain(payload, error).message
+        return self._end(CloseCode.MALFORMED, f"the first frame must be a hello: {reason}")
+
+    def _count_malformed(self, client_id: str | None, error: ChatError) -> Outcome:
+        self._fault = True
         self._malformed += 1
         reply = error_frame(self._codec, client_id, error)
         if self._malformed > MALFORMED_MAX:
-            return Close(CloseCode.MALFORMED, "too many frames that are none of this protocol", reply)
+            return self._end(CloseCode.MALFORMED, "too many frames that are none of this protocol", reply)
         return Reply(reply)
 
-    def _peek_id(self, payload: bytes) -> str | None:
-        """The client id of a frame that could not be decoded, so that its sender learns which one it was."""
-        try:
-            found = (
-                msgspec.json.decode(payload, type=_WithId)
-                if self._codec == "json"
-                else msgspec.msgpack.decode(payload, type=_WithId)
-            )
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            return None
-        return found.id if found.id and len(found.id) <= 64 else None
-
-    def _is_for_the_other_side(self, payload: bytes) -> bool:
+    def _explain(self, payload: bytes, error: Exception) -> ChatError:
+        if self._codec == "json" and _has_half_character(payload):
+            return InvalidInput("a text holds half a character (a lone surrogate)")
         try:
             _DECODERS[_OTHER_SIDE[self.side], self._codec].decode(payload)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            return False
+        except _UNREADABLE:
+            return MalformedFrame(f"not a frame of this protocol: {str(error)[:_REASON_CHARACTERS]}")
+        return NotPermitted(f"that is not for a {self.side} to say")
+
+
+class _AnyHello(msgspec.Struct, frozen=True):
+    """What all versions of a hello have in common."""
+
+    type: str
+    version: int
+
+
+class _AnyFrame(msgspec.Struct, frozen=True):
+    """What all commands and queries have in common."""
+
+    id: str
+
+
+_Peeked = TypeVar("_Peeked", _AnyHello, _AnyFrame)
+
+
+def _peek(payload: bytes, codec: Codec, shape: type[_Peeked]) -> _Peeked | None:
+    """What can still be read of a frame that is none of this protocol."""
+    try:
+        if codec == "msgpack":
+            return msgspec.msgpack.decode(payload, type=shape)
+        # The standard library's decoder, for it takes the lone surrogates that ours stopped at.
+        return msgspec.convert(json.loads(payload.decode()), shape)
+    except (*_UNREADABLE, ValueError):
+        return None
+
+
+def _peek_id(payload: bytes, codec: Codec) -> str | None:
+    """By its id the sender learns which frame it was; without, a page would send the same one again for ever."""
+    peeked = _peek(payload, codec, _AnyFrame)
+    return peeked.id if peeked is not None and 0 < len(peeked.id) <= 64 and peeked.id.isascii() else None
+
+
+def _has_half_character(payload: bytes) -> bool:
+    """Whether JSON holds a lone surrogate: JavaScript cuts texts between the halves of a character, and writes them."""
+    try:
+        json.dumps(json.loads(payload.decode()), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
         return True
-
-
-class _WithId(msgspec.Struct):
-    id: str | None = None
+    except (RecursionError, ValueError):
+        return False
+    return False

@@ -101,7 +101,7 @@ class Parser:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """To be iterated to its end, for only then is kept what is left over. Raises `BrokenFrame`, after what was whole
+        """To be iterated to its end: only then is what is left over kept. Raises `BrokenFrame`, after what was whole
         before it; then the parser is of no more use."""
         if self._buffer:
             data = self._buffer + data
