@@ -12,20 +12,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# `\Z` and not `$`, which would let a line break pass at the end: ids are set into JSON as they stand.
+_ID_PATTERN = r"^[A-Za-z0-9_-]+\Z"
+
 ClientId = Annotated[
     str,
     Meta(
         min_length=8,
         max_length=64,
-        pattern=r"^[A-Za-z0-9_-]+$",
+        pattern=_ID_PATTERN,
         description="made by the sender, unguessable enough never to repeat",
     ),
 ]
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 MinorUnits = Annotated[int, Meta(ge=0, le=10**15, description="integer minor units of the currency, never a float")]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217")]
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
