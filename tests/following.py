@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,3 +159,10 @@ class Node:
     def receive(self, shop: str, items: Sequence[Item]) -> None:
         """What another node has published comes in."""
         self.hub.receive(shop, items)
+
+
+async def settle(seconds: float = 0.0) -> None:
+    """Let what was started get on with it."""
+    await asyncio.sleep(seconds)
+    for _ in range(5):
+        await asyncio.sleep(0)
