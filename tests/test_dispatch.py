@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import func, select
 
 from chatd.domain.commands import (
     Cart,
@@ -25,6 +26,7 @@ from chatd.domain.commands import (
 from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, InvalidInput, NotFound, NotPermitted, TooLarge
 from chatd.store import log
+from chatd.store.contract import Statement
 from chatd.store.schema import results
 from tests.world import World, opened_world
 
@@ -176,9 +178,9 @@ async def test_a_bulk_is_done_whole_or_not_at_all(world: World) -> None:
 
 
 async def test_history_comes_in_pages_without_a_hole_or_a_double(world: World) -> None:
-    for number in range(120):
-        answer = await world.say(world.visitor, f"{number}")
-    conversation = answer["conversation"]
+    conversation = (await world.say(world.visitor, "0"))["conversation"]
+    for number in range(1, 120):
+        await world.say(world.visitor, f"{number}")
     for actor in (world.visitor, world.owner):
         texts: list[str] = []
         before: int | None = None
@@ -241,14 +243,9 @@ async def test_old_answers_are_forgotten_after_their_time(world: World) -> None:
     await world.do(world.visitor, command)
     await world.dispatch.forget_results(before=world.now + 1)
 
-    async def count(tx: Any) -> int:
-        from sqlalchemy import func, select
-
-        from chatd.store.contract import Statement
-
-        return (await tx.one(Statement(select(func.count().label("rows")).select_from(results))))["rows"]
-
-    assert await world.store.read(count) == 0
+    counting = Statement(select(func.count().label("rows")).select_from(results))
+    row = await world.store.read(lambda tx: tx.one(counting))
+    assert row is not None and row["rows"] == 0
 
 
 async def test_the_log_reads_on_from_a_number(world: World) -> None:

@@ -1,8 +1,8 @@
 """A snapshot and the events after it are the snapshot of later (design, "One idea"), for everything that can happen.
 
 Every command has its place in the story below: one without a place fails the suite. What comes out stands in
-`tests/golden/story.json` as well, and `tests/js/story.test.js` holds `static/state.js` against it, so that Python and the
-browser answer to the same store. `python -m tests.test_snapshots` writes that file anew.
+`tests/golden/story.json` as well, and `tests/js/story.test.js` holds `static/state.js` against it, so that Python and
+the browser answer to the same store. `python -m tests.test_snapshots` writes that file anew.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ async def snapshots(world: World) -> tuple[Any, Any]:
             await customer_snapshot(tx, world.shop.id, world.visitor.id),
         )
 
-    return msgspec.json.decode(msgspec.json.encode(await world.store.read(job)))
+    staff, customer = msgspec.json.decode(msgspec.json.encode(await world.store.read(job)))
+    return staff, customer
 
 
 async def events_after(world: World, number: int, customer: str | None) -> list[log.Recorded]:

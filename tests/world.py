@@ -1,6 +1,7 @@
 """A small cast on a real database: two shops, an owner, an agent who may only read, a visitor.
 
-Everything goes through the door as in the program; what it publishes is kept in `published`. Time and ids are set by hand.
+Everything goes through the door as in the program; what it publishes is kept in `published`. Time and ids are set by
+hand.
 """
 
 from __future__ import annotations

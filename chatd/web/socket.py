@@ -466,15 +466,17 @@ class SocketProtocol(asyncio.Protocol):
             self.close(CloseCode.HELLO_TIMEOUT, f"no hello within {settings.hello_timeout_seconds:g} s")
             return None
         quiet = now - self._heard_at
-        if quiet >= settings.silent_after_seconds:
-            self.close(CloseCode.SILENT, "nothing was heard for too long")
-            return None
-        if quiet >= settings.heartbeat_seconds:
-            if not self._pinged:
-                self._pinged = True
-                self._send(_PING_FRAME)
+        if quiet < settings.heartbeat_seconds:
+            return self._heard_at + settings.heartbeat_seconds
+        if not self._pinged:
+            # Silence alone proves nothing: only a ping that was not answered does.
+            self._pinged = True
+            self._send(_PING_FRAME)
+            return now + settings.silent_after_seconds - settings.heartbeat_seconds
+        if quiet < settings.silent_after_seconds:
             return self._heard_at + settings.silent_after_seconds
-        return self._heard_at + settings.heartbeat_seconds
+        self.close(CloseCode.SILENT, "nothing was heard for too long")
+        return None
 
 
 def _stream(actor: Actor) -> str | None:

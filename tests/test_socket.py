@@ -1,0 +1,446 @@
+"""The socket as a client meets it: hello, welcome, resume, refusals, bounds. Over a real socket, on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from chatd.wire.codes import CloseCode
+from tests.clients import SHOP_ORIGIN, Client, House, Talker, opened_house
+from tests.door import until
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> Any:
+    async with opened_house(tmp_path) as opened:
+        yield opened
+
+
+# ------------------------------------------------------------------ one message
+
+
+async def test_a_message_stands_in_the_inbox_and_the_reply_in_the_bubble(house: House) -> None:
+    agent, customer = await house.agent(), await house.customer(locale="sv")
+    sent = (await customer.say("Hej!"))["result"]
+    started = await agent.event("conversation_started")
+    said = await agent.event("message_sent")
+    assert started["conversation"] == said["conversation"] == sent["conversation"]
+    assert said["message"]["parts"] == [{"type": "text", "text": "Hej!"}]
+    assert (await agent.say("Hello!", sent["conversation"]))["type"] == "ack"
+    assert (await customer.event("message_sent"))["message"]["author"]["kind"] == "customer"
+    reply = await customer.event("message_sent")
+    assert reply["message"]["author"] == {"kind": "staff", "id": house.staff[0].id, "name": "Leo"}
+    assert reply["message"]["position"] == 2
+
+
+async def test_both_codecs_say_the_same(house: House) -> None:
+    agent = await house.agent()
+    binary = await Client.open(house.staff_url(), house.chat.settings.origin, codec="msgpack")
+    welcome = await binary.hello(ticket=house.ticket())
+    for volatile in ("connection",):
+        del welcome[volatile], agent.welcome[volatile]
+    assert welcome == agent.welcome
+    customer = await Client.open(house.customer_url(), SHOP_ORIGIN, codec="msgpack")
+    await customer.hello()
+    assert (await customer.say("日本語 \N{GRINNING FACE}"))["type"] == "ack"
+    assert await agent.event("message_sent") == await binary.event("message_sent")
+    conversation = (await agent.ask("list_conversations"))["data"]["conversations"][0]["id"]
+    of_json = await agent.ask("load_conversation", conversation=conversation)
+    of_msgpack = await binary.ask("load_conversation", conversation=conversation)
+    assert of_json["data"] == of_msgpack["data"]
+
+
+# ------------------------------------------------------------------ hello
+
+
+async def test_a_visitor_comes_back_with_the_token_and_finds_the_thread(house: House) -> None:
+    customer = await house.customer()
+    token = customer.welcome["token"]
+    await customer.say("Hej!")
+    await customer.close()
+    again = await house.customer(token=token)
+    assert "token" not in again.welcome
+    assert again.welcome["you"] == customer.welcome["you"]
+    (conversation,) = again.welcome["snapshot"]["conversations"]
+    assert [entry["event"]["type"] for entry in conversation["thread"]] == ["message_sent"]
+
+
+@pytest.mark.parametrize("token", ["", "x" * 54, "x" * 5_000, "reply", "null", "A" * 53 + "="])
+async def test_a_forged_visitor_token_makes_a_new_visitor(house: House, token: str) -> None:
+    customer = await house.customer(token=token)
+    assert customer.welcome["token"] != token
+    assert customer.welcome["snapshot"]["conversations"] == []
+
+
+async def test_a_token_of_another_shop_is_no_token_here(house: House) -> None:
+    from chatd.store.shops import add_shop, new_shop
+
+    other = new_shop(name="Other", now=house.chat.clock(), origins=[SHOP_ORIGIN])
+    await house.chat.store.write(lambda tx: add_shop(tx, other))
+    await house.chat.directory.refresh()
+    customer = await house.customer()
+    await customer.say("Hej!")
+    stranger = await Client.open(house.customer_url().replace(house.shop.key, other.key), SHOP_ORIGIN)
+    welcome = await stranger.hello(token=customer.welcome["token"])
+    assert welcome["token"] != customer.welcome["token"]
+    assert welcome["you"]["id"] != customer.welcome["you"]["id"]
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        {"ticket": None},
+        {"ticket": ""},
+        {"ticket": "x.y"},
+        {"ticket": "e30.e30"},
+        {"token": "x" * 54},
+        {},
+    ],
+)
+async def test_staff_without_a_good_ticket_are_told_and_closed(house: House, hello: dict[str, Any]) -> None:
+    peer = await Client.open(house.staff_url(), house.chat.settings.origin)
+    await peer.send({"type": "hello", "version": 1, **hello})
+    error = await peer.receive()
+    assert (error["type"], error["code"]) == ("error", "not_authenticated")
+    assert (await peer.closed())[0] == CloseCode.NOT_AUTHENTICATED
+
+
+async def test_a_reply_token_that_nobody_gave_opens_nothing(house: House) -> None:
+    peer = await Client.open(house.customer_url(), SHOP_ORIGIN)
+    await peer.send({"type": "hello", "version": 1, "token": "reply." + "x" * 43})
+    assert (await peer.closed())[0] == CloseCode.NOT_AUTHENTICATED
+
+
+async def test_logging_out_closes_the_sessions_sockets_and_no_others(house: House) -> None:
+    leo, ana = await house.agent(0), await house.agent(1)
+    house.chat.end_session(house.sessions[0])
+    assert (await leo.closed())[0] == CloseCode.SESSION_ENDED
+    assert (await ana.ask("list_conversations"))["type"] == "result"
+
+
+async def test_the_first_frame_must_be_a_hello(house: House) -> None:
+    for frame in ({"type": "ping"}, {"type": "list_conversations", "id": "query-001"}, {"type": "nonsense"}):
+        peer = await Client.open(house.staff_url(), house.chat.settings.origin)
+        await peer.send(frame)
+        assert (await peer.closed())[0] == CloseCode.MALFORMED
+
+
+async def test_another_version_is_told_to_stay_away(house: House) -> None:
+    peer = await Client.open(house.customer_url(), SHOP_ORIGIN)
+    await peer.send({"type": "hello", "version": 2})
+    assert (await peer.closed())[0] == CloseCode.UNSUPPORTED_VERSION
+
+
+async def test_whoever_says_no_hello_is_closed_in_time(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, hello_timeout_seconds=0.3) as house:
+        peer = await Client.open(house.customer_url(), SHOP_ORIGIN)
+        assert (await peer.closed())[0] == CloseCode.HELLO_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "https://evil.example", "https://shop.example.evil.tld", "http://shop.example"]
+)
+async def test_a_foreign_origin_gets_no_socket(house: House, origin: str | None) -> None:
+    for url in (house.customer_url(), house.staff_url()):
+        with pytest.raises(InvalidStatus) as refused:
+            await Client.open(url, origin)
+        assert refused.value.response.status_code == 403
+    with pytest.raises(InvalidStatus) as refused:
+        await Client.open(house.staff_url(), SHOP_ORIGIN)
+    assert refused.value.response.status_code == 403, "a shop's page is no page of chatd"
+
+
+# ------------------------------------------------------------------ resume
+
+
+async def test_who_resumes_gets_what_was_missed_and_then_what_comes(house: House) -> None:
+    customer = await house.customer()
+    await customer.say("1")
+    agent = await house.agent()
+    epoch, number = agent.welcome["epoch"], agent.welcome["number"]
+    await agent.close()
+    for text in "234":
+        await customer.say(text)
+    again = await house.agent(resume={"epoch": epoch, "number": number})
+    assert again.welcome["resumed"] is True
+    assert "snapshot" not in again.welcome
+    await customer.say("5")
+    seen = [await again.until(lambda frame: frame["type"] == "event") for _ in range(4)]
+    assert [frame["number"] for frame in seen] == [number + 1, number + 2, number + 3, number + 4]
+    assert [frame["event"]["message"]["parts"][0]["text"] for frame in seen] == ["2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("resume", [{"epoch": "another", "number": 0}, {"epoch": None, "number": 999}])
+async def test_who_cannot_resume_gets_a_fresh_snapshot(house: House, resume: dict[str, Any]) -> None:
+    await (await house.customer()).say("1")
+    resume["epoch"] = resume["epoch"] or house.shop.epoch
+    agent = await house.agent(resume=resume)
+    assert agent.welcome["resumed"] is False
+    assert len(agent.welcome["snapshot"]["conversations"]) == 1
+
+
+async def test_who_missed_too_much_gets_a_fresh_snapshot(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, resume_events_max=3) as house:
+        customer = await house.customer()
+        for text in "1234":
+            await customer.say(text)
+        agent = await house.agent(resume={"epoch": house.shop.epoch, "number": 1})
+        assert agent.welcome["resumed"] is False
+
+
+async def test_nothing_is_missing_or_doubled_for_those_who_join_in_a_storm(house: House) -> None:
+    """Welcomes are read while others write: what is committed in between must reach everybody once."""
+    customer = await house.customer()
+    writing = asyncio.create_task(_write(customer, 300))
+    talkers = []
+    for _ in range(20):
+        talker = Talker(house.staff_url, house.chat.settings.origin, lambda: {"ticket": house.ticket()})
+        talker.start()
+        talkers.append(talker)
+        await asyncio.sleep(0)
+    last = await writing
+    for talker in talkers:
+        await until(partial(_has_reached, talker, last))
+        assert talker.faults == []
+        await talker.stop()
+
+
+def _has_reached(talker: Talker, number: int) -> bool:
+    return talker.number == number
+
+
+async def _write(customer: Client, count: int) -> int:
+    """Returns the shop's last number: one event more than messages, for the conversation's start."""
+    for number in range(count):
+        await customer.say(f"{number}")
+    return count + 1
+
+
+# ------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ("not json", "malformed_frame"),
+        ("[]", "malformed_frame"),
+        ("{}", "malformed_frame"),
+        ('{"type": "dance", "id": "client-01"}', "malformed_frame"),
+        ('{"type": "send_message", "id": "client-01"}', "malformed_frame"),
+        ('{"type": "send_message", "id": "x", "parts": [{"type": "text", "text": "a"}]}', "malformed_frame"),
+        (
+            '{"type": "send_message", "id": "client-01", "parts": [{"type": "text", "text": "a"}], "author": "staff"}',
+            "malformed_frame",
+        ),
+        ('{"type": "send_message", "id": "client-01", "parts": [{"type": "html", "text": "a"}]}', "malformed_frame"),
+        ('{"type": "send_message", "id": "client-01", "parts": [{"type": "text", "text": "  "}]}', "invalid_input"),
+        (
+            '{"type": "send_message", "id": "client-01", "parts": [{"type": "text", "text": "a\\u0000"}]}',
+            "invalid_input",
+        ),
+        ('{"type": "introduce", "id": "client-01", "email": "not an address"}', "invalid_input"),
+        ('{"type": "introduce", "id": "client-01", "email": "a@b.example\\r\\nBcc: c@d.example"}', "invalid_input"),
+        ('{"type": "close_conversations", "id": "client-01", "conversations": ["a"]}', "not_permitted"),
+        ('{"type": "load_conversation", "id": "client-01", "conversation": "a"}', "not_permitted"),
+        ('{"type": "load_history", "id": "client-01", "conversation": "a"}', "not_found"),
+        ("[" * 50_000, "malformed_frame"),
+    ],
+)
+async def test_a_bad_frame_is_answered_and_the_connection_lives(house: House, payload: str, code: str) -> None:
+    customer = await house.customer()
+    await customer.socket.send(payload)
+    error = await customer.until(lambda frame: frame["type"] == "error")
+    assert error["code"] == code
+    assert error["temporary"] is False
+    if '"id": "client-01"' in payload:
+        assert error["id"] == "client-01"
+    assert (await customer.say("still here"))["type"] == "ack"
+
+
+async def test_whoever_sends_nothing_but_rubbish_is_closed(house: House) -> None:
+    customer = await house.customer()
+    with contextlib.suppress(Exception):
+        for _ in range(50):
+            await customer.socket.send("rubbish")
+    assert (await customer.closed())[0] == CloseCode.MALFORMED
+
+
+async def test_a_frame_that_is_too_large_closes_with_1009(house: House) -> None:
+    customer = await house.customer()
+    with contextlib.suppress(Exception):
+        await customer.socket.send("x" * 70_000)
+    assert (await customer.closed())[0] == CloseCode.FRAME_TOO_LARGE
+
+
+async def test_the_wrong_kind_of_frame_closes_with_1003(house: House) -> None:
+    customer = await house.customer()
+    await customer.socket.send(b"\x80")
+    assert (await customer.closed())[0] == CloseCode.UNSUPPORTED_DATA
+
+
+async def test_too_many_commands_are_refused_with_the_time_to_come_back(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, commands_per_window_max=5, command_window_seconds=0.5) as house:
+        customer = await house.customer()
+        answers = [await customer.say(f"{number}", id=f"client-{number:02}") for number in range(6)]
+        assert [answer["type"] for answer in answers] == ["ack"] * 5 + ["error"]
+        refusal = answers[-1]
+        assert (refusal["code"], refusal["temporary"]) == ("too_fast", True)
+        await asyncio.sleep(refusal["facts"]["retry_after_ms"] / 1000)
+        assert (await customer.say("5", id="client-05"))["type"] == "ack"
+
+
+async def test_a_message_that_is_too_long_says_by_how_much(house: House) -> None:
+    customer = await house.customer()
+    error = await customer.say("x" * 4_001)
+    assert (error["code"], error["message"]) == ("too_large", "message is 4,001 characters, the limit is 4,000")
+    assert error["facts"]["characters_max"] == 4_000
+
+
+# ------------------------------------------------------------------ presence, typing
+
+
+async def test_online_comes_at_once_and_goes_after_the_last_tab(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_leave_grace_seconds=0.2) as house:
+        agent, customer = await house.agent(), await house.customer()
+        me = customer.welcome["you"]["id"]
+        await agent.signal("presence", customer=me, online=True)
+        await customer.say("Hi")
+        second = await house.customer(token=customer.welcome["token"])
+        await customer.close()
+        late = await house.agent(1)
+        assert late.welcome["online"] == [me]
+        await second.close()
+        await agent.signal("presence", customer=me, online=False)
+        assert (await agent.event("customer_left"))["customer"] == me
+
+
+async def test_walking_from_page_to_page_is_no_leaving(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_leave_grace_seconds=5) as house:
+        agent, customer = await house.agent(), await house.customer()
+        await customer.say("Hi")
+        token = customer.welcome["token"]
+        for _ in range(5):
+            await customer.close()
+            customer = await house.customer(token=token)
+        await customer.say("Still here")
+        heard: list[str] = []
+        while True:
+            frame = await agent.receive()
+            heard.append(frame.get("name") or frame["event"]["type"])
+            if heard.count("message_sent") == 2:
+                break
+        assert heard.count("presence") == 1
+        assert "customer_left" not in heard
+
+
+async def test_a_page_that_is_hidden_leaves_after_the_longer_grace(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_hidden_grace_seconds=0.3) as house:
+        agent, customer = await house.agent(), await house.customer()
+        await customer.say("Hi")
+        await customer.send({"type": "set_active", "active": False})
+        await agent.signal("presence", online=False)
+        await customer.send({"type": "set_active", "active": True, "url": "https://shop.example/", "title": "Shop"})
+        await agent.signal("presence", online=True)
+
+
+async def test_typing_reaches_the_other_side_and_nobody_elses_thread(house: House) -> None:
+    agent, colleague, customer = await house.agent(), await house.agent(1), await house.customer()
+    stranger = await house.customer()
+    conversation = (await customer.say("Hi"))["result"]["conversation"]
+    await agent.send({"type": "set_typing", "conversation": conversation, "on": True})
+    assert (await customer.signal("typing"))["author"]["name"] == "Leo"
+    assert (await colleague.signal("typing"))["on"] is True
+    await stranger.send({"type": "set_typing", "conversation": conversation, "on": True})
+    await stranger.say("I am somebody else")
+    await stranger.send({"type": "set_typing", "conversation": conversation, "on": True})
+    heard = []
+    while True:
+        frame = await agent.receive()
+        if frame["type"] == "signal":
+            heard.append(frame)
+        if frame["type"] == "event" and frame["event"]["customer"] == stranger.welcome["you"]["id"]:
+            break
+    assert [frame for frame in heard if frame["name"] == "typing"] == []
+
+
+async def test_customers_hear_whether_somebody_is_there(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_leave_grace_seconds=0.1) as house:
+        customer = await house.customer()
+        assert customer.welcome["shop_online"] is False
+        agent = await house.agent()
+        assert (await customer.signal("shop_presence"))["online"] is True
+        await agent.close()
+        assert (await customer.signal("shop_presence"))["online"] is False
+
+
+# ------------------------------------------------------------------ slow and silent
+
+
+async def test_a_reader_that_stopped_reading_is_cut_and_slows_nobody(tmp_path: Path) -> None:
+    async with opened_house(tmp_path) as house:
+        agent = await house.agent()
+        slow = await _raw_agent(house)
+        customer = await house.customer()
+        count = 2_000  # 9 MB: more than the kernel holds for it and chatd keeps
+        for _ in range(count):
+            await customer.say("x" * 4_000)
+        await until(lambda: len(house.chat.sockets) == 2, seconds=30)
+        for _ in range(count):
+            await agent.event("message_sent")
+        slow.close()
+
+
+async def _raw_agent(house: House) -> Any:
+    """A connection that says hello and then never reads again."""
+    import socket
+
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    raw.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(raw, ("127.0.0.1", house.port))
+    head = (
+        f"GET /v1/socket HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Protocol: chatd.v1.json\r\nOrigin: {house.chat.settings.origin}\r\n\r\n"
+    )
+    await loop.sock_sendall(raw, head.encode())
+    await loop.sock_recv(raw, 1_000)
+    payload = json.dumps({"type": "hello", "version": 1, "ticket": house.ticket()}).encode()
+    await loop.sock_sendall(raw, b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload)
+    await until(lambda: len(house.chat.sockets) == 2)
+    return raw
+
+
+async def test_a_peer_that_vanished_is_noticed(tmp_path: Path) -> None:
+    """It neither closes nor answers a ping: what a cable that was pulled looks like."""
+    async with opened_house(
+        tmp_path, hello_timeout_seconds=1, heartbeat_seconds=1, silent_after_seconds=2, presence_leave_grace_seconds=0.1
+    ) as house:
+        agent = await house.agent()
+        raw = await _raw_agent(house)
+        await until(lambda: len(house.chat.sockets) == 1, seconds=15)
+        # The other one answers its pings by itself, and stays.
+        assert (await agent.ask("list_conversations"))["type"] == "result"
+        raw.close()
+
+
+async def test_a_drain_sends_everybody_elsewhere_with_a_delay(house: House) -> None:
+    from chatd.web.server import drain
+
+    peers = [await house.agent(), await house.customer()]
+    closing = [asyncio.create_task(peer.closed()) for peer in peers]
+    await drain(house.chat)
+    for code, reason in await asyncio.gather(*closing):
+        assert code == CloseCode.DRAINING
+        assert json.loads(reason)["delay_ms"] >= 500
+    with pytest.raises(InvalidStatus) as refused:
+        await Client.open(house.customer_url(), SHOP_ORIGIN)
+    assert refused.value.response.status_code == 503
