@@ -103,11 +103,12 @@ class Draining(Temporary):
 
 
 def every_error() -> list[type[ChatError]]:
-    """All classes of the list above, for the protocol's documentation and the generated browser constants."""
+    """All classes of the list above, for the protocol's documentation and the generated browser constants. What a part
+    refuses to its operator alone, such as a database of another version, is never on the wire and not among them."""
     found: list[type[ChatError]] = []
     waiting: list[type[ChatError]] = [ChatError]
     while waiting:
         error = waiting.pop(0)
         found.append(error)
-        waiting.extend(error.__subclasses__())
+        waiting.extend(refusal for refusal in error.__subclasses__() if refusal.__module__ == __name__)
     return found
