@@ -88,13 +88,14 @@ find_tool() { # names…
     return 1
 }
 
-need() { # package, names its program may have…
-    package=$1
+need() { # packages in one word, then the names that the program may have
+    packages=$1
     shift
     if find_tool "$@"; then return 0; fi
-    say "setup: installing $package"
-    apt_install "$package" ||
-        say "!!! NOT EVERYTHING IS TESTED: $package is not here, so what needs it is skipped. Run: sudo apt-get install $package"
+    say "setup: installing $packages"
+    # shellcheck disable=SC2086 # split into packages
+    apt_install $packages ||
+        say "!!! NOT EVERYTHING IS TESTED: there is no $1 here, so what needs it is skipped. Run: sudo apt-get install $packages"
 }
 
 install_fonts() {
@@ -107,7 +108,7 @@ for step in "$@"; do
     case "$step" in
     run | dev) install_packages "$step" ;;
     node) need nodejs node ;;
-    chromium) [ -n "${CHATD_TEST_CHROMIUM:-}" ] || need chromium chromium chromium-browser google-chrome ;;
+    chromium) [ -n "${CHATD_TEST_CHROMIUM:-}" ] || need "chromium fonts-dejavu-core" chromium chromium-browser google-chrome ;;
     fonts) install_fonts ;;
     *) stop "setup.sh: unknown step '$step'; expected run, dev, node, chromium or fonts" ;;
     esac

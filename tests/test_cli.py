@@ -251,6 +251,13 @@ def test_config_as_markdown_says_nothing_of_this_machine(run: Run, tmp_path: Pat
     assert str(Path.cwd()) not in table
 
 
+def test_the_readme_has_this_very_table(run: Run) -> None:
+    readme = Path(__file__).parent.parent / "README.md"
+    assert run("config", "--markdown").output in readme.read_text(encoding="utf-8"), (
+        "the settings in README.md are not those of the code; put the output of `chatd config --markdown` there"
+    )
+
+
 def test_wrong_settings_stop_every_command_with_all_problems(run: Run) -> None:
     for arguments in (("config",), ("shop", "list"), ("serve",), ("doctor",)):
         result = run(*arguments, port="x", log_level="loud")

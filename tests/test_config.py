@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chatd
 from chatd.config import (
     SECRET_FILE,
     Settings,
@@ -205,6 +207,18 @@ def test_a_number_has_its_unit_in_its_name(name: str) -> None:
     value = Settings.__struct_defaults__[NAMES.index(name)]
     if isinstance(value, int | float) and name not in ("port", "smtp_port", "trusted_proxies"):
         assert any(unit in name.split("_") for unit in UNITS), name
+
+
+def test_no_setting_does_nothing() -> None:
+    """Each is read somewhere: as `settings.name`, or by a property of the settings that is read."""
+    root = Path(chatd.__file__).parent
+    read = {
+        node.attr
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    assert [name for name in NAMES if name not in read] == []
 
 
 def test_what_could_give_access_is_marked_as_secret() -> None:
