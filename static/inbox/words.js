@@ -43,6 +43,7 @@ export function makeWords(catalogue, language, locale, shop) {
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const weekday = new Intl.DateTimeFormat(locale, { weekday: "short" });
   const shortDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+  const longDay = new Intl.DateTimeFormat(locale, { dateStyle: "long" });
   const farDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 
   /** Today as a time, this week as a weekday, before that as a date. @param {number} at @param {number} [now] */
@@ -82,6 +83,7 @@ export function makeWords(catalogue, language, locale, shop) {
     money: t.money,
     time: t.time,
     day: t.dayBreak,
+    date: (/** @type {number} */ at) => longDay.format(at),
     fullTime: t.dateTime,
   };
 }

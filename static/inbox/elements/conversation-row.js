@@ -1,6 +1,7 @@
 // @ts-check
 /** `<conversation-row>`: one conversation in the list. `show` brings it up to date; a click on its link opens it. */
 
+import { makeCount, showCount } from "../count.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { nameOf } from "../people.js";
 import { addressOf } from "../place.js";
@@ -35,9 +36,7 @@ export class ConversationRow extends HTMLElement {
     this.closed.hidden = !closed || place.filter === "closed"; // there it would be on every row
     this.box.checked = ticked;
     setAttribute(this.box, "aria-label", t("list.tick", { name }));
-    this.count.hidden = row.unread === 0;
-    setText(this.count.firstChild, row.unread > 99 ? "99+" : words.number(row.unread));
-    setText(this.count.lastChild, t("unread.count", { count: row.unread }));
+    showCount(this.count, row.unread, words);
     const open = place.conversation === row.id;
     this.#showPreview(
       previewOf(row, {
@@ -59,7 +58,7 @@ export class ConversationRow extends HTMLElement {
     this.closed = h("span.row-closed", null, icon("closed", "small"), t("row.closed"));
     this.time = h("time.row-time", null);
     this.preview = h("span.row-preview", null);
-    this.count = h("span.count", null, h("span", { "aria-hidden": "true" }), h("span.unseen", null));
+    this.count = makeCount();
     this.box = h("input", { type: "checkbox", tabindex: -1 });
     this.link = h(
       "a.row-link",

@@ -76,7 +76,7 @@ export class CustomerPanel extends InboxElement {
         null,
         this.#fact(this.t("customer.name"), customer.name ?? "", this.t("customer.no_name")),
         this.#fact(this.t("customer.email"), customer.email ?? "", this.t("customer.no_email")),
-        this.#fact(this.t("customer.since"), words.day(started_at), "", words.fullTime(started_at)),
+        this.#fact(this.t("customer.since"), words.date(started_at), "", words.fullTime(started_at)),
         this.#fact(this.t("customer.id"), shortIdOf(customer.id), "", customer.id),
       ),
     );
@@ -93,8 +93,12 @@ export class CustomerPanel extends InboxElement {
       "div.fact",
       null,
       h("dt", null, label),
-      h(value ? "dd" : "dd.none", { title: copied === value ? null : copied }, h("bdi", null, value || none)),
-      value && this.#copy(copied, label),
+      h(
+        value ? "dd" : "dd.none",
+        { title: copied === value ? null : copied },
+        h("bdi", null, value || none),
+        value && this.#copy(copied, label),
+      ),
     );
   }
 

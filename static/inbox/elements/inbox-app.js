@@ -45,7 +45,7 @@ export class InboxApp extends InboxElement {
     this.sheet = make("shortcut-sheet");
     this.settings = make("settings-menu");
     this.toasts = make("toast-list");
-    this.heading = h("h2", null);
+    this.heading = h("h1", null);
     const menu = h(
       "button.icon-button.only-phone",
       { type: "button", "aria-label": this.t("sections.show"), onclick: () => this.#drawer("sections") },
@@ -237,10 +237,8 @@ export class InboxApp extends InboxElement {
   #back() {
     if (this.hasAttribute("data-drawer")) this.#drawer(null);
     else if (this.inbox.ticked.size > 0) this.inbox.clearTicks();
-    else if (this.inbox.place.conversation !== null) {
-      this.inbox.go({ conversation: null });
-      this.list.focusRow();
-    }
+    else if (PHONE.matches) this.inbox.go({ conversation: null });
+    else this.list.focusRow(); // nothing on the screen goes away for it
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { h, icon, setAttribute, setText } from "../dom.js";
+import { makeCount, showCount } from "../count.js";
 import { addressOf, SECTIONS } from "../place.js";
 import { InboxElement } from "./inbox-element.js";
 
@@ -21,9 +22,11 @@ export class SectionPane extends InboxElement {
     this.sign = h("span.shop-sign", { "aria-hidden": "true" });
     this.shop = h("bdi", null);
     this.append(h("div.shop-name", null, this.sign, this.shop));
-    const nav = h("nav", { "aria-label": this.t("sections.label") });
+    this.setAttribute("role", "navigation");
+    this.setAttribute("aria-label", this.t("sections.label"));
+    const nav = h("div", null);
     for (const section of SECTIONS) {
-      const count = h("span.count", { hidden: true });
+      const count = makeCount();
       this.#sums.push({ section: section.id, count });
       nav.append(h("h2.section-heading", { id: `section-${section.id}` }, this.t(`sections.${section.id}`), count));
       nav.append(
@@ -38,6 +41,7 @@ export class SectionPane extends InboxElement {
       "button.account-button",
       { type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip-side": "beside" },
       h("person-avatar", null),
+      h("span.unseen", null, this.t("settings.title")),
       h("span.label", { dir: "auto" }),
     );
     this.fold = h(
@@ -62,7 +66,7 @@ export class SectionPane extends InboxElement {
   /** @param {string} section @param {{id: string, icon: string}} filter */
   #filter(section, { id, icon: name }) {
     const words = this.t(`filters.${id}`);
-    const count = h("span.count", { hidden: true });
+    const count = makeCount();
     const link = h(
       "a.filter-link",
       { "data-tip": words, "data-tip-side": "beside" },
@@ -80,13 +84,6 @@ export class SectionPane extends InboxElement {
     return h("li", null, link);
   }
 
-  /** @param {HTMLElement} element @param {number} unread */
-  #count(element, unread) {
-    element.hidden = unread === 0;
-    setText(element, unread > 99 ? "99+" : this.words.number(unread));
-    setAttribute(element, "aria-label", this.t("unread.count", { count: unread }));
-  }
-
   draw() {
     const { place, state } = this.inbox;
     const { name, colour } = state?.shop ?? this.inbox.words.shop;
@@ -96,21 +93,19 @@ export class SectionPane extends InboxElement {
       this.sign.style.setProperty("--shop-colour", colour);
       this.sign.style.setProperty("--shop-ink", isLight(colour) ? "#000000" : "#ffffff");
     }
-    for (const { count } of this.#sums) this.#count(count, state?.unread ?? 0);
+    for (const { count } of this.#sums) showCount(count, state?.unread ?? 0, this.words);
     for (const { section, filter, link, count } of this.#links) {
       setAttribute(link, "href", addressOf({ section, filter, conversation: place.conversation }));
       setAttribute(link, "aria-current", section === place.section && filter === place.filter ? "page" : null);
-      this.#count(count, filter === "unread" ? (state?.unread ?? 0) : 0);
+      showCount(count, filter === "unread" ? (state?.unread ?? 0) : 0, this.words);
     }
     const me = state?.me;
     setText(this.account.querySelector(".label"), me?.name || me?.email || "");
     setAttribute(this.account, "data-tip", me?.name || this.t("settings.title"));
-    setAttribute(this.account, "aria-label", this.t("settings.of", { name: me?.name ?? "" }));
     if (me) this.account.querySelector("person-avatar").show(me);
     const fold = this.t(this.hasAttribute("data-narrow") ? "sections.unfold" : "sections.fold");
     setText(this.fold.querySelector(".label"), fold);
     setAttribute(this.fold, "data-tip", fold);
-    setAttribute(this.fold, "aria-label", fold);
   }
 }
 

@@ -53,7 +53,7 @@ export class SettingsMenu extends InboxElement {
           h("kbd", null, "Ctrl K"),
         ),
         h(
-          "button",
+          "button.not-phone",
           { type: "button", onclick: () => this.#leave("show-keys") },
           icon("keyboard"),
           this.t("keys.title"),

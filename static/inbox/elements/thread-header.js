@@ -20,7 +20,7 @@ export class ThreadHeader extends InboxElement {
     );
     this.back.addEventListener("click", () => this.inbox.go({ conversation: null }));
     this.avatar = h("person-avatar", null);
-    this.heading = h("h1.own-way", { tabindex: -1, dir: "auto" });
+    this.heading = h("h2.own-way", { tabindex: -1, dir: "auto" });
     this.presence = h("div.thread-presence", null);
     this.acts = h("div.thread-acts", null);
     this.state = h("button.button", { type: "button" });

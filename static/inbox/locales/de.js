@@ -194,7 +194,6 @@ export default {
   "error.malformed_frame": "chatd hat das nicht verstanden. Bitte laden Sie die Seite neu.",
 
   "settings.title": "Einstellungen",
-  "settings.of": "Einstellungen von {name}",
   "settings.theme": "Darstellung",
   "settings.language": "Sprache",
   "settings.language_of_browser": "Wie der Browser",

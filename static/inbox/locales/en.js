@@ -187,7 +187,6 @@ export default {
   "error.malformed_frame": "chatd did not understand it. Please reload the page.",
 
   "settings.title": "Settings",
-  "settings.of": "Settings of {name}",
   "settings.theme": "Appearance",
   "settings.language": "Language",
   "settings.language_of_browser": "As the browser",

@@ -187,7 +187,6 @@ export default {
   "error.malformed_frame": "chatd no lo ha entendido. Recarga la página.",
 
   "settings.title": "Ajustes",
-  "settings.of": "Ajustes de {name}",
   "settings.theme": "Aspecto",
   "settings.language": "Idioma",
   "settings.language_of_browser": "El del navegador",

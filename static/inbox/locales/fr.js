@@ -193,7 +193,6 @@ export default {
   "error.malformed_frame": "chatd n’a pas compris. Rechargez la page.",
 
   "settings.title": "Réglages",
-  "settings.of": "Réglages de {name}",
   "settings.theme": "Apparence",
   "settings.language": "Langue",
   "settings.language_of_browser": "Celle du navigateur",

@@ -222,7 +222,6 @@ export default {
   "error.malformed_frame": "chatd этого не понял. Перезагрузите страницу.",
 
   "settings.title": "Настройки",
-  "settings.of": "Настройки: {name}",
   "settings.theme": "Оформление",
   "settings.language": "Язык",
   "settings.language_of_browser": "Как в браузере",

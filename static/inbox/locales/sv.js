@@ -187,7 +187,6 @@ export default {
   "error.malformed_frame": "chatd förstod det inte. Ladda om sidan.",
 
   "settings.title": "Inställningar",
-  "settings.of": "Inställningar för {name}",
   "settings.theme": "Utseende",
   "settings.language": "Språk",
   "settings.language_of_browser": "Som webbläsaren",

@@ -185,7 +185,6 @@ export default {
   "error.malformed_frame": "chatd 无法识别该请求，请刷新页面。",
 
   "settings.title": "设置",
-  "settings.of": "{name} 的设置",
   "settings.theme": "外观",
   "settings.language": "语言",
   "settings.language_of_browser": "跟随浏览器",
