@@ -20,7 +20,7 @@ test: setup-dev ## All tests, in two processes
 
 check: setup-dev ## Lint, format, types, generated files and scripts for the browser
 	@sh scripts/setup.sh node
-	@$(PYTHON_OF_VENV) -m ruff check --quiet .
+	@$(PYTHON_OF_VENV) -m ruff check --quiet --output-format concise .
 	@$(PYTHON_OF_VENV) -m ruff format --check --quiet . || { echo "not formatted; run: make format"; exit 1; }
 	@$(PYTHON_OF_VENV) -m mypy
 	@$(PYTHON_OF_VENV) -m chatd.wire.generate --check
