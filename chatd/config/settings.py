@@ -163,12 +163,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # ------------------------------------------------------------ the log and logins
     log_gather_milliseconds: Annotated[
-        float, _number(0, 1_000, "How long the event log waits for more commands before a commit; 0: not at all.")
-    ] = 0.0
-    event_retention_days: Annotated[
-        float, _number(1, 36_500, "Events that do not stand in a thread are kept this long; threads for ever.")
-    ] = 30.0
-    log_gather_milliseconds: Annotated[
         float, _number(0, 1_000, "How long a commit waits for company while messages come close together; 0: not.")
     ] = 0.0
     event_retention_days: Annotated[
