@@ -248,6 +248,17 @@ async def test_old_answers_are_forgotten_after_their_time(world: World) -> None:
     assert row is not None and row["rows"] == 0
 
 
+async def test_what_stands_in_no_thread_is_forgotten_and_threads_are_not(world: World) -> None:
+    conversation = (await world.say(world.visitor, "Hi"))["conversation"]
+    await world.do(world.owner, MarkSeen(id="client-x1", conversation=conversation, position=1))
+    forgotten = await world.store.write(lambda tx: log.forget(tx, before=world.now + 1, most=1_000))
+    assert forgotten == 3, "conversation_started, conversation_read, messages_seen"
+    left = await world.store.read(lambda tx: log.read_after(tx, world.shop.id, after=0, most=10))
+    assert [one.number for one in left] == [2]
+    page = await world.dispatch.ask(world.visitor, LoadHistory(id="query-01", conversation=conversation))
+    assert len(page["thread"]) == 1
+
+
 async def test_the_log_reads_on_from_a_number(world: World) -> None:
     for number in range(5):
         await world.say(world.visitor, f"{number}")

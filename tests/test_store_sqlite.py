@@ -70,6 +70,18 @@ async def test_what_arrives_together_shares_a_commit(store: SQLiteStore) -> None
     assert len(await names(store)) == 501
 
 
+async def test_under_load_a_commit_waits_for_company_and_a_lone_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "gathering.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE things (name TEXT UNIQUE)")
+    connection.close()
+    store = SQLiteStore(path, gather_seconds=60)
+    await store.open()
+    async with asyncio.timeout(20):
+        await store.write(adding("alone"))
+    await store.close()
+
+
 async def test_a_job_that_raises_leaves_nothing_and_disturbs_no_neighbour(store: SQLiteStore) -> None:
     async def failing(tx: Transaction) -> None:
         await tx.run(_add, name="never")

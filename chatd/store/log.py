@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 
 from chatd.domain.events import Event, MessageSent, encode_event
 from chatd.errors import NotFound
@@ -44,6 +44,12 @@ _raise_customer_head = Statement(
     .returning(customers.c.head)
 )
 _insert = Statement(insert(events))
+_forget = Statement(
+    text(
+        "DELETE FROM events WHERE (shop_id, number) IN (SELECT shop_id, number FROM events"
+        " WHERE NOT in_thread AND at < :before LIMIT :most)"
+    )
+)
 
 _columns = (
     events.c.number,
@@ -156,3 +162,9 @@ async def read_after(
         )
         for row in rows
     ]
+
+
+async def forget(tx: Transaction, *, before: int, most: int) -> int:
+    """Drop up to `most` events that stand in no thread and are older than this (milliseconds). Whoever wants to resume
+    from before them finds numbers missing, and begins afresh. Returns how many went."""
+    return await tx.run(_forget, before=before, most=most)

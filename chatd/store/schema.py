@@ -189,6 +189,7 @@ events = Table(
         sqlite_where=text("in_thread"),
         postgresql_where=text("in_thread"),
     ),
+    Index("ix_events_passing", "at", sqlite_where=text("NOT in_thread"), postgresql_where=text("NOT in_thread")),
     sqlite_with_rowid=False,
 )
 

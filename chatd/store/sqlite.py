@@ -21,6 +21,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,9 +138,10 @@ def explain(error: sqlite3.Error) -> StoreUnavailable:
 class Writer:
     """The one thread that writes."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, gather_seconds: float) -> None:
         self._path = path
         self._loop = loop
+        self._gather_seconds = gather_seconds
         self._queue: queue.SimpleQueue[tuple[Job[Any], Done] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chatd-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
@@ -167,9 +169,12 @@ class Writer:
 
     def _run(self) -> None:
         last = False
+        crowded = False
         while not last:
             batch: list[tuple[Job[Any], Done]] = []
             entry = self._queue.get()
+            # Waiting for company pays only where there was company just now: a lone message waits for nobody.
+            until = time.monotonic() + (self._gather_seconds if crowded else 0)
             while True:
                 if entry is None:
                     last = True
@@ -178,9 +183,11 @@ class Writer:
                 if len(batch) >= BATCH_JOBS_MAX:
                     break
                 try:
-                    entry = self._queue.get_nowait()
+                    wait = until - time.monotonic() if crowded else 0
+                    entry = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
                 except queue.Empty:
                     break
+            crowded = len(batch) > 1
             if batch:
                 outcomes = self._commit(batch)
                 self.batches += 1
@@ -239,10 +246,11 @@ def _hand_back(outcomes: list[tuple[Done, Any, BaseException | None]]) -> None:
 
 
 class SQLiteStore:
-    """See `store.contract.Store`."""
+    """See `store.contract.Store`. `gather_seconds`: how long a commit waits for company under load."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, gather_seconds: float = 0) -> None:
         self._path = path
+        self._gather_seconds = gather_seconds
         self._writer: Writer | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._returning: set[asyncio.Task[None]] = set()
@@ -250,7 +258,7 @@ class SQLiteStore:
     async def open(self) -> None:
         """Connect. The schema must be up to date (`store.migrations`). Raises `StoreUnavailable`."""
         try:
-            self._writer = Writer(self._path, asyncio.get_running_loop())
+            self._writer = Writer(self._path, asyncio.get_running_loop(), self._gather_seconds)
             self._writer.start()
             for _ in range(READERS):
                 self._readers.put_nowait(await self._open_reader())

@@ -6,25 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from chatd.config import Settings
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.dispatch.work import wall_clock
-from chatd.domain.commands import RecordPresence
 from chatd.domain.events import MailQueued
-from chatd.errors import ChatError
-from chatd.live.bus import MemoryBus, Publication, Signal
-from chatd.live.hub import EVERY_CUSTOMER, Hub
-from chatd.live.presence import Change, MemoryPresence
+from chatd.live.bus import MemoryBus, Publication
+from chatd.live.hub import Hub
+from chatd.live.presence import MemoryPresence
 from chatd.live.wheel import Wheel
 from chatd.metrics import Metrics
 from chatd.notify.courier import Courier
@@ -32,7 +29,7 @@ from chatd.notify.links import open_link
 from chatd.notify.smtp import make_transport
 from chatd.resources import static_directory, templates_directory
 from chatd.store import log
-from chatd.store.contract import Statement, Transaction
+from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
 from chatd.store.sqlite import SQLiteStore
 from chatd.web.admission import Front
@@ -46,19 +43,10 @@ from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
 from chatd.web.socket import SocketProtocol
-from chatd.web.welcome import STAFF_PERSON
+from chatd.web.upkeep import check_positions, check_store, every, keep_house, tell_presence
 
-POSITION_CHECK_SECONDS = 30.0
 PRESENCE_SECONDS = 0.5
-RESULTS_KEPT_MS = 30 * 24 * 3_600_000
-"""How long a repeated command finds its first answer: longer than any page keeps an unsent message."""
-
-HOUSEKEEPING_SECONDS = 3_600.0
 FILL_EVENTS_MAX = 1_000
-
-logger = logging.getLogger("chatd")
-
-_one = Statement(text("SELECT 1"))
 
 
 @contextlib.asynccontextmanager
@@ -67,30 +55,21 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
     (`store.migrations.migrate`). Raises `StoreUnavailable`."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    store = SQLiteStore(settings.database_path)
+    store = SQLiteStore(settings.database_path, gather_seconds=settings.log_gather_milliseconds / 1000)
     await store.open()
     try:
         directory = ShopDirectory(store)
         await directory.refresh()
 
-        async def fill(shop: str, after: int) -> list[Publication]:
-            async def job(tx: Transaction) -> list[log.Recorded]:
-                return await log.read_after(tx, shop, after=after, most=FILL_EVENTS_MAX)
-
-            return [
-                Publication(one.number, one.customer_number, one.customer, one.conversation, one.record)
-                for one in await store.read(job)
-            ]
-
         hub = Hub(
-            fill,
+            partial(_read_missing, store),
             join=lambda shop: bus.join(shop),
             leave=lambda shop: bus.leave(shop),
             holes=metrics.counter("chatd_hub_holes_total", "Holes in a shop's stream that were filled from the log."),
         )
         bus = MemoryBus(hub.receive)
         presence = MemoryPresence(
-            lambda change: tell(change),
+            lambda change: tell_presence(chat, change),
             gone_grace_seconds=settings.presence_leave_grace_seconds,
             hidden_grace_seconds=settings.presence_hidden_grace_seconds,
         )
@@ -119,24 +98,6 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             clock=clock,
         )
 
-        def tell(change: Change) -> None:
-            """Somebody came or went: those who watch hear it at once, and a customer's coming stands in the thread."""
-            if change.person.startswith(STAFF_PERSON):
-                online = any(person.startswith(STAFF_PERSON) for person in presence.online(change.shop))
-                bus.publish(change.shop, [Signal("shop_presence", {"online": online}, EVERY_CUSTOMER)])
-                return
-            bus.publish(
-                change.shop,
-                [Signal("presence", {"customer": change.person, "online": change.online, "at": clock()})],
-            )
-            chat.spawn(record_presence(change))
-
-        async def record_presence(change: Change) -> None:
-            try:
-                await dispatch.record(change.shop, RecordPresence(customer=change.person, online=change.online))
-            except ChatError as error:
-                logger.warning("a coming or going was not recorded: %s", error)
-
         metrics.gauge("chatd_connections", "Open sockets.", lambda: len(chat.sockets))
         courier = Courier(
             store,
@@ -157,25 +118,14 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
         wheel.start()
         carrying = loop.create_task(courier.run())
 
-        async def check_store() -> str | None:
-            async def job(tx: Transaction) -> None:
-                await tx.one(_one)
-
-            try:
-                await store.read(job)
-                await store.write(job)
-            except ChatError as error:
-                return error.message
-            return None
-
         async def check_courier() -> str | None:
             return "the courier has ended; mails stay in the queue" if carrying.done() else None
 
-        chat.checks.update(store=check_store, courier=check_courier)
+        chat.checks.update(store=partial(check_store, chat), courier=check_courier)
         background = [
-            loop.create_task(_every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
-            loop.create_task(_check_positions(chat)),
-            loop.create_task(_keep_house(chat)),
+            loop.create_task(every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
+            loop.create_task(check_positions(chat)),
+            loop.create_task(keep_house(chat)),
             loop.create_task(directory.keep_fresh()),
         ]
         try:
@@ -233,6 +183,12 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
     return Guard(app, settings, refusals, counts=front.counts)
 
 
+async def _read_missing(store: Store, shop: str, after: int) -> list[Publication]:
+    """What the hub asks for when a bus has left a hole."""
+    missed = await store.read(lambda tx: log.read_after(tx, shop, after=after, most=FILL_EVENTS_MAX))
+    return [Publication(one.number, one.customer_number, one.customer, one.conversation, one.record) for one in missed]
+
+
 class _Sockets:
     """Where the front takes requests for sockets (`web.admission.Sockets`)."""
 
@@ -247,37 +203,3 @@ class _Sockets:
 
     def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> SocketProtocol:
         return SocketProtocol(self._chat, accepted, on_lost)
-
-
-async def _every(seconds: float, act: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            act()
-        except Exception:
-            logger.exception("a regular task failed; it goes on")
-
-
-async def _check_positions(chat: Chat) -> None:
-    """Compare how far each shop was delivered with its log. It alone finds a bus that has gone silent."""
-    while True:
-        await asyncio.sleep(POSITION_CHECK_SECONDS)
-        for shop in chat.hub.shops():
-
-            async def job(tx: Transaction, shop: str = shop) -> int:
-                return (await log.head(tx, shop))[1]
-
-            try:
-                chat.hub.check_position(shop, await chat.store.read(job))
-            except ChatError as error:
-                logger.warning("the position of a shop was not checked: %s", error)
-
-
-async def _keep_house(chat: Chat) -> None:
-    """What is kept for a time only is dropped when the time is over."""
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
-        try:
-            await chat.dispatch.forget_results(before=chat.clock() - RESULTS_KEPT_MS)
-        except ChatError as error:
-            logger.warning("housekeeping was put off: %s", error)

@@ -51,6 +51,7 @@ class Chat:
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.sockets: set[SocketProtocol] = set()
+        self.emptied = asyncio.Event()  # set when the last socket has gone
         self.draining = False
         self.checks: dict[str, Callable[[], Awaitable[str | None]]] = {}  # by part: what is wrong with it, if anything
         self._unsent: list[SocketProtocol] = []

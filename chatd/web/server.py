@@ -81,7 +81,7 @@ def plain_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[tuple[Chat, Server]]:
-    """A whole chatd inside the block: schema up to date, listening, drained at the end. Raises `ChatError`, `OSError`."""
+    """A whole chatd inside the block: listening, and drained at the end. Raises `ChatError`, `OSError`."""
     async with open_chat(settings) as chat:
         app = create_app(chat)
         config = plain_config(app, settings.host, settings.port)
@@ -97,13 +97,15 @@ async def drain(chat: Chat) -> None:
     """Send everybody elsewhere and wait until they are gone, at most `drain_seconds`."""
     chat.draining = True
     sockets = list(chat.sockets)
+    if not sockets:
+        return
+    chat.emptied.clear()
     spread_ms = max(DELAY_MS_MIN * 2, 1000 * len(sockets) // RECONNECTS_PER_SECOND)
     for socket in sockets:
         socket.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
-    deadline = chat.loop.time() + chat.settings.drain_seconds
-    while chat.sockets and chat.loop.time() < deadline:
-        await asyncio.sleep(0.02)
-    if chat.sockets:
+    try:
+        await asyncio.wait_for(chat.emptied.wait(), chat.settings.drain_seconds)
+    except TimeoutError:
         logger.warning("%d sockets did not close in time", len(chat.sockets))
 
 

@@ -131,6 +131,8 @@ class SocketProtocol(asyncio.Protocol):
         self._backlog = None
         self._protocol.closed()
         chat.sockets.discard(self)
+        if not chat.sockets:
+            chat.emptied.set()
         actor = self.actor
         if actor is not None:
             chat.hub.unfollow(self, actor.shop, _stream(actor))

@@ -47,6 +47,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index(
+        "ix_events_passing",
+        "events",
+        ["at"],
+        unique=False,
+        sqlite_where=sa.text("NOT in_thread"),
+        postgresql_where=sa.text("NOT in_thread"),
+    )
+    op.create_index(
         "ix_events_thread",
         "events",
         ["shop_id", "conversation_id", "number"],

@@ -1,0 +1,112 @@
+"""What a running chatd does by itself, without being asked: telling who came and went, checking how far everybody was
+served, dropping what was kept for a time only, and knowing whether its parts are well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import text
+
+from chatd.domain.commands import RecordPresence
+from chatd.errors import ChatError
+from chatd.live.bus import Signal
+from chatd.live.hub import EVERY_CUSTOMER
+from chatd.live.presence import Change
+from chatd.store import log
+from chatd.store.contract import Statement, Transaction
+from chatd.web.parts import Chat
+from chatd.web.welcome import STAFF_PERSON
+
+POSITION_CHECK_SECONDS = 30.0
+HOUSEKEEPING_SECONDS = 3_600.0
+RESULTS_KEPT_MS = 30 * 24 * 3_600_000
+"""How long a repeated command finds its first answer: longer than any page keeps an unsent message."""
+
+FORGOTTEN_AT_ONCE = 500
+
+logger = logging.getLogger("chatd")
+
+_one = Statement(text("SELECT 1"))
+
+
+async def every(seconds: float, act: Callable[[], None]) -> None:
+    """Do it for ever, as a task."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            act()
+        except Exception:
+            logger.exception("a regular task failed; it goes on")
+
+
+def tell_presence(chat: Chat, change: Change) -> None:
+    """Somebody came or went: those who watch hear it at once, and a customer's coming stands in the thread."""
+    shop, person = change.shop, change.person
+    if person.startswith(STAFF_PERSON):
+        online = any(other.startswith(STAFF_PERSON) for other in chat.presence.online(shop))
+        chat.bus.publish(shop, [Signal("shop_presence", {"online": online}, EVERY_CUSTOMER)])
+        return
+    data = {"customer": person, "online": change.online, "at": chat.clock()}
+    chat.bus.publish(shop, [Signal("presence", data)])
+    chat.spawn(_record_presence(chat, change))
+
+
+async def _record_presence(chat: Chat, change: Change) -> None:
+    try:
+        await chat.dispatch.record(change.shop, RecordPresence(customer=change.person, online=change.online))
+    except ChatError as error:
+        logger.warning("a coming or going was not recorded: %s", error)
+
+
+async def check_positions(chat: Chat) -> None:
+    """Compare how far each shop was delivered with its log, for ever. It alone finds a bus that has gone silent."""
+    while True:
+        await asyncio.sleep(POSITION_CHECK_SECONDS)
+        for shop in chat.hub.shops():
+
+            async def job(tx: Transaction, shop: str = shop) -> int:
+                return (await log.head(tx, shop))[1]
+
+            try:
+                chat.hub.check_position(shop, await chat.store.read(job))
+            except ChatError as error:
+                logger.warning("the position of a shop was not checked: %s", error)
+
+
+async def keep_house(chat: Chat) -> None:
+    """What is kept for a time only is dropped when the time is over."""
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            await chat.dispatch.forget_results(before=chat.clock() - RESULTS_KEPT_MS)
+            await forget_events(chat)
+        except ChatError as error:
+            logger.warning("housekeeping was put off: %s", error)
+
+
+async def forget_events(chat: Chat) -> int:
+    """Drop events that are too old to resume from, a few at a time: messages that arrive meanwhile do not wait for all
+    of it. Returns how many went."""
+    before = chat.clock() - int(chat.settings.event_retention_days * 86_400_000)
+    forgotten = 0
+    while True:
+        gone = await chat.store.write(lambda tx: log.forget(tx, before=before, most=FORGOTTEN_AT_ONCE))
+        forgotten += gone
+        if gone < FORGOTTEN_AT_ONCE:
+            return forgotten
+
+
+async def check_store(chat: Chat) -> str | None:
+    """What is wrong with the store, if anything: it must answer a read and a write."""
+
+    async def job(tx: Transaction) -> None:
+        await tx.one(_one)
+
+    try:
+        await chat.store.read(job)
+        await chat.store.write(job)
+    except ChatError as error:
+        return error.message
+    return None
