@@ -21,14 +21,12 @@ from typing import Any
 
 from chatd.domain.commands import Command, Query, SetActive, SetTyping
 from chatd.domain.people import Actor
-from chatd.errors import ChatError, NotAuthenticated, NotFound, Temporary
-from chatd.live.bus import Signal
+from chatd.errors import ChatError, NotAuthenticated, Temporary
 from chatd.live.hub import Chunk
-from chatd.store.contract import Transaction
-from chatd.store.conversations import find_conversation
 from chatd.web.handshake import Accepted
 from chatd.web.identify import identify_customer, identify_staff
 from chatd.web.parts import Chat
+from chatd.web.typing_signals import TypingSignals
 from chatd.web.welcome import STAFF_PERSON, read_beginning, welcome_message
 from chatd.wire.codes import CloseCode
 from chatd.wire.frames import Codec, Hello, ack_frame, encode, error_frame, event_frame
@@ -82,11 +80,10 @@ class SocketProtocol(asyncio.Protocol):
         "_shop",
         "_started_at",
         "_transport",
-        "_typed",
+        "_typing",
         "actor",
         "chat",
         "codec",
-        "conversations",
         "name",
         "session",
     )
@@ -97,7 +94,6 @@ class SocketProtocol(asyncio.Protocol):
         self.name = secrets.token_hex(8)
         self.actor: Actor | None = None
         self.session: str | None = None
-        self.conversations: frozenset[str] = frozenset()
         self._shop = accepted.shop
         self._on_lost = on_lost
         self._protocol = ServerProtocol(accepted.side, accepted.codec, chat.limits)
@@ -112,7 +108,7 @@ class SocketProtocol(asyncio.Protocol):
         self._pinged = False
         self._active = True
         self._queries = 0
-        self._typed: tuple[str, str] | None = None
+        self._typing: TypingSignals | None = None
         self._started_at = self._heard_at = chat.loop.time()
 
     # ------------------------------------------------------------------ the transport's callbacks
@@ -248,66 +244,10 @@ class SocketProtocol(asyncio.Protocol):
         )
 
     def _signal_typing(self, signal: SetTyping) -> None:
-        actor = self.actor
-        assert actor is not None
-        if actor.is_customer:
-            self._note_own(signal.conversation)
-            if signal.conversation in self.conversations:
-                self._publish_typing(signal, None)
-        elif self._typed is not None and self._typed[0] == signal.conversation:
-            self._publish_typing(signal, self._typed[1])
-        elif "chat" in actor.permissions and self._queries < QUERIES_MAX:
-            self._queries += 1
-            self.chat.spawn(self._find_typed(signal))
-
-    def _note_own(self, conversation: str) -> None:
-        """A conversation that began after the welcome is not in the list yet: it is looked up once."""
-        if conversation not in self.conversations and self._queries < QUERIES_MAX and len(self.conversations) < 50:
-            self._queries += 1
-            self.chat.spawn(self._find_own(conversation))
-
-    async def _find_own(self, conversation: str) -> None:
         assert self.actor is not None
-        try:
-            found = await self._customer_of(conversation)
-            if found == self.actor.id and self.actor.conversation in (None, conversation):
-                self.conversations |= {conversation}
-        except ChatError:
-            pass  # typing is not worth a word when the store is away
-        finally:
-            self._queries -= 1
-
-    async def _find_typed(self, signal: SetTyping) -> None:
-        try:
-            self._typed = (signal.conversation, await self._customer_of(signal.conversation))
-            self._publish_typing(signal, self._typed[1])
-        except ChatError:
-            pass
-        finally:
-            self._queries -= 1
-
-    async def _customer_of(self, conversation: str) -> str:
-        assert self.actor is not None
-        shop = self.actor.shop
-
-        async def job(tx: Transaction) -> str:
-            found = await find_conversation(tx, shop, conversation)
-            if found is None:
-                raise NotFound("no such conversation")
-            return found.customer
-
-        return await self.chat.store.read(job)
-
-    def _publish_typing(self, signal: SetTyping, customer: str | None) -> None:
-        """A customer's typing goes to the staff, staff's to the customer and to their colleagues."""
-        actor = self.actor
-        if actor is None:
-            return
-        data = {"conversation": signal.conversation, "author": _as_author(actor), "on": signal.on}
-        items = [Signal("typing", data, None, self.name)]
-        if customer is not None:
-            items.append(Signal("typing", data, customer, self.name))
-        self.chat.bus.publish(actor.shop, items)
+        if self._typing is None:
+            self._typing = TypingSignals(self, self.actor)
+        self._typing.pass_on(signal)
 
     # ------------------------------------------------------------------ hello and welcome
 
@@ -343,7 +283,6 @@ class SocketProtocol(asyncio.Protocol):
         if self._is_gone():
             return
         chat.hub.begin(actor.shop, beginning.shop_number)
-        self.conversations = beginning.conversations
         self._send(
             encode(
                 self.codec,
@@ -488,7 +427,3 @@ def _stream(actor: Actor) -> str | None:
 
 def _person(actor: Actor) -> str:
     return actor.id if actor.is_customer else STAFF_PERSON + actor.id
-
-
-def _as_author(actor: Actor) -> dict[str, str]:
-    return {"kind": actor.author.kind, "id": actor.id, "name": actor.name}

@@ -17,7 +17,6 @@ import msgspec
 from chatd.domain.people import Actor
 from chatd.store import log
 from chatd.store.contract import Transaction
-from chatd.store.conversations import find_all_of_customer
 from chatd.store.log import Recorded
 from chatd.store.snapshots import customer_snapshot, staff_snapshot
 from chatd.web.parts import Chat
@@ -36,7 +35,6 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     shop_number: int
     missed: list[Recorded] | None
     snapshot: dict[str, Any] | None
-    conversations: frozenset[str]
 
 
 async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beginning:
@@ -47,11 +45,6 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
     async def job(tx: Transaction) -> Beginning:
         epoch, shop_number = await log.head(tx, actor.shop)
         number = shop_number if customer is None else (await log.head(tx, actor.shop, customer))[1]
-        own = frozenset[str]()
-        if customer is not None:
-            own = frozenset(found.id for found in await find_all_of_customer(tx, actor.shop, customer))
-            if actor.conversation is not None:
-                own &= {actor.conversation}
         missed: list[Recorded] | None = None
         if resume is not None and resume.epoch == epoch:
             missing = number - resume.number
@@ -73,7 +66,6 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
             shop_number=shop_number,
             missed=missed,
             snapshot=snapshot,
-            conversations=own,
         )
 
     return await chat.store.read(job)
