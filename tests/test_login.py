@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 
 from chatd.errors import NotAuthenticated
 from chatd.store import staff
@@ -254,6 +255,15 @@ async def test_a_login_always_has_a_new_token_and_ends_the_one_before(door: Door
         assert door.ended == [tokens.hash_token(first)]
     async with door.browser(cookies={"chatd_session": first}) as thief:
         assert (await thief.get("/inbox")).status_code == 303
+
+
+async def test_a_password_that_changes_while_it_is_checked_lets_nobody_in(door: Door) -> None:
+    shop, mia = await a_login(door)
+    old = hash_of(PASSWORD)
+    request = Request({"type": "http", "headers": []})
+    await door.store.write(lambda tx: staff.set_password(tx, shop.id, mia.id, "another"))
+    assert await door.sessions.begin(mia, old, request) is None
+    assert await door.sessions.begin(mia, "another", request) is not None
 
 
 async def test_the_store_does_not_hold_what_the_cookie_holds(door: Door, tmp_path: Path) -> None:

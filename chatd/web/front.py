@@ -16,7 +16,7 @@ it takes heads of any size and any number of connections from one address. Here:
 | connections at all | what the limit of open files leaves | 503, closed |
 | requests ahead of their answers (pipelining) | 8 | closed after the current answer |
 
-No bound is moved by a byte that arrives. There is no timer of its own: the wheel looks at each connection once a
+No bound is moved by a byte that arrives. There is no timer of its own: the wheel looks at each connection twice a
 second.
 
 A refused client is told why: the answer is written, our half is closed, and what still arrives is read and thrown
@@ -49,7 +49,7 @@ HEAD_FIELDS_MAX = 100
 URL_BYTES_MAX = 8_192
 PIPELINE_MAX = 8
 BYTES_PER_SECOND_MIN = 1_000
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 LINGER_BYTES_MAX = 1_048_576
 
 
