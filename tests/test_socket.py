@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from chatd.store.staff import remove_staff
+from chatd.web.upkeep import check_sessions_now
 from chatd.wire.codes import CloseCode
 from tests.clients import SHOP_ORIGIN, Client, House, Talker, opened_house
 from tests.door import until
@@ -121,6 +123,14 @@ async def test_a_reply_token_that_nobody_gave_opens_nothing(house: House) -> Non
 async def test_logging_out_closes_the_sessions_sockets_and_no_others(house: House) -> None:
     leo, ana = await house.agent(0), await house.agent(1)
     house.chat.end_session(house.sessions[0])
+    assert (await leo.closed())[0] == CloseCode.SESSION_ENDED
+    assert (await ana.ask("list_conversations"))["type"] == "result"
+
+
+async def test_staff_who_were_removed_elsewhere_lose_their_sockets(house: House) -> None:
+    leo, ana = await house.agent(0), await house.agent(1)
+    await house.chat.store.write(lambda tx: remove_staff(tx, house.shop.id, house.staff[0].id, house.chat.clock()))
+    await check_sessions_now(house.chat)
     assert (await leo.closed())[0] == CloseCode.SESSION_ENDED
     assert (await ana.ask("list_conversations"))["type"] == "result"
 

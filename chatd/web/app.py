@@ -43,7 +43,7 @@ from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
 from chatd.web.socket import SocketProtocol
-from chatd.web.upkeep import check_positions, check_store, every, keep_house, tell_presence
+from chatd.web.upkeep import check_positions, check_sessions, check_store, every, keep_house, tell_presence
 
 PRESENCE_SECONDS = 0.5
 FILL_EVENTS_MAX = 1_000
@@ -125,6 +125,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
         background = [
             loop.create_task(every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
             loop.create_task(check_positions(chat)),
+            loop.create_task(check_sessions(chat)),
             loop.create_task(keep_house(chat)),
             loop.create_task(directory.keep_fresh()),
         ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import text
 
@@ -16,10 +17,12 @@ from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
+from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
 from chatd.web.welcome import STAFF_PERSON
 
 POSITION_CHECK_SECONDS = 30.0
+SESSION_CHECK_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3_600.0
 RESULTS_KEPT_MS = 30 * 24 * 3_600_000
 """How long a repeated command finds its first answer: longer than any page keeps an unsent message."""
@@ -73,6 +76,32 @@ async def check_positions(chat: Chat) -> None:
                 chat.hub.check_position(shop, await chat.store.read(job))
             except ChatError as error:
                 logger.warning("the position of a shop was not checked: %s", error)
+
+
+async def check_sessions(chat: Chat) -> None:
+    """Look again at the login behind each open socket of staff, for ever: another process (`chatd staff remove`) may have
+    ended it or changed what it permits."""
+    while True:
+        await asyncio.sleep(SESSION_CHECK_SECONDS)
+        try:
+            await check_sessions_now(chat)
+        except ChatError as error:
+            logger.warning("the sessions were not checked: %s", error)
+
+
+async def check_sessions_now(chat: Chat) -> None:
+    """Close the sockets whose session has ended; send those away to come back whose permissions have changed."""
+    idle_ms = int(chat.settings.session_idle_hours * 3_600_000)
+    for socket in [socket for socket in chat.sockets if socket.session is not None]:
+        token_hash = socket.session or ""
+        now = chat.clock()
+        session = await chat.store.read(partial(find_session, token_hash=token_hash, now=now, idle_ms=idle_ms))
+        if session is None:
+            chat.end_session(token_hash)
+        else:
+            await chat.store.write(partial(touch_session, token_hash=token_hash, now=now))  # an open inbox is in use
+            if socket.actor is not None and socket.actor.permissions != frozenset(session.staff.permissions):
+                socket.send_elsewhere(0)
 
 
 async def keep_house(chat: Chat) -> None:
