@@ -79,7 +79,8 @@ async def check_positions(chat: Chat) -> None:
 
 
 async def check_sessions(chat: Chat) -> None:
-    """Look again at the login behind each open socket of staff, for ever: another process (`chatd staff remove`) may have
+    """Look again at the login behind each open socket of staff, for ever: another process (`chatd staff remove`) may
+    have
     ended it or changed what it permits."""
     while True:
         await asyncio.sleep(SESSION_CHECK_SECONDS)
