@@ -6,7 +6,7 @@ import { h, setText } from "./dom.js";
 /** More than this is shown as "99+"; the words have the number. */
 const SHOWN_MAX = 99;
 
-/** @returns {HTMLElement} */
+/** @returns {any} */
 export const makeCount = () =>
   h("span.count", { hidden: true }, h("span", { "aria-hidden": "true" }), h("span.unseen", null));
 

@@ -19,6 +19,7 @@ import {
 } from "../state.js";
 import { Listing } from "./listing.js";
 import { samePlace, sectionOf } from "./place.js";
+import { SeenMarks } from "./seen-marks.js";
 import { firstUnread } from "./thread-items.js";
 
 /** @typedef {import("./place.js").Place} Place */
@@ -68,6 +69,7 @@ export class Inbox extends EventTarget {
     this.attended = false;
     this.typingSince = 0;
     this.sawIncoming = 0;
+    this.seen = new SeenMarks((mark) => client.send("mark_seen", mark));
     /** @type {Set<string>} */
     this.changes = new Set();
 
@@ -115,9 +117,7 @@ export class Inbox extends EventTarget {
     // Only the wish that came true: a quick undo has its own event still to come.
     if (this.wished.get(event.conversation) === STATES[event.type]) this.wished.delete(event.conversation);
     if (event.type === "message_sent" && event.message.author.kind === "customer") {
-      if (event.conversation === this.opened.id && !this.attended && !this.#unreadLine(event.conversation)) {
-        this.opened.newFrom = event.message.position;
-      }
+      if (event.conversation === this.opened.id && !this.attended) this.#drawLine(event.message);
       this.dispatchEvent(new CustomEvent("message", { detail: event }));
     }
     if (change.missing) this.#look(/** @type {string} */ (change.conversation));
@@ -125,10 +125,15 @@ export class Inbox extends EventTarget {
     if (event.conversation === this.opened.id) this.changed("thread");
   }
 
-  /** Whether the *New* line of the open thread still stands before something unread. @param {string} id */
-  #unreadLine(id) {
-    const { newFrom } = this.opened;
-    return newFrom !== null && newFrom > (this.row(id)?.seen_by_shop ?? 0);
+  /**
+   * A message has come to the open thread while nobody looked at its end. The *New* line stands before the first of those
+   * that are unread: it moves only when everything before this one was seen.
+   *
+   * @param {any} message
+   */
+  #drawLine({ position, incoming }) {
+    const seen = Math.max(this.openRow?.incoming_seen ?? 0, this.sawIncoming);
+    if (this.opened.newFrom === null || incoming - seen <= 1) this.opened.newFrom = position;
   }
 
   /** @param {any} signal */
@@ -219,6 +224,7 @@ export class Inbox extends EventTarget {
     if (!this.state || this.opened.id === id) return;
     const opened = (this.opened = { id, newFrom: null, loading: id !== null, loadingOlder: false, error: null });
     this.attended = false;
+    this.seen.flush();
     this.sawIncoming = 0;
     if (id === null) return;
     const wasListed = this.listed().includes(id);
@@ -287,7 +293,7 @@ export class Inbox extends EventTarget {
     const row = this.openRow;
     if (!row || incoming <= row.incoming_seen || incoming <= this.sawIncoming) return;
     this.sawIncoming = incoming;
-    this.client.send("mark_seen", { conversation: row.id, position });
+    this.seen.note(row.id, position);
   }
 
   // ---------------------------------------------------------------- writing

@@ -107,6 +107,7 @@ async function start() {
     history[detail.replace ? "replaceState" : "pushState"](null, "", addressOf(inbox.place));
   });
   window.addEventListener("popstate", () => inbox.go(placeOf(location), { silent: true }));
+  window.addEventListener("pagehide", () => inbox.seen.flush());
   atMidnight(() => inbox.changed("rows", "thread"));
 
   show();

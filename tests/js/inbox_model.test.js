@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 
 import { Drafts } from "../../static/inbox/drafts.js";
 import { Inbox } from "../../static/inbox/inbox.js";
+import { SeenMarks, TOGETHER_MS } from "../../static/inbox/seen-marks.js";
 
 const EMMA = { id: "cu-emma", kind: "visitor", name: "Emma", email: "", verified: false };
 const MIA = { kind: "staff", id: "st-mia", name: "Mia" };
@@ -184,15 +185,13 @@ describe("a conversation", () => {
       number: 11,
       event: { type: "conversation_opened", conversation: "co-far", customer: "cu-x", by: author, at: 1 },
     });
-    client
-      .last("load_conversation")
-      .resolve({
-        conversation: row("co-far", { last: { number: 9, at: 1, author, text: "far" } }),
-        thread: [],
-        more: false,
-        mails: [],
-        cart: null,
-      });
+    client.last("load_conversation").resolve({
+      conversation: row("co-far", { last: { number: 9, at: 1, author, text: "far" } }),
+      thread: [],
+      more: false,
+      mails: [],
+      cart: null,
+    });
     await settle();
     assert.equal(inbox.listed()[0], "co-far");
   });
@@ -212,6 +211,18 @@ describe("a conversation", () => {
     assert.equal(inbox.opened.newFrom, null);
   });
 
+  test("the New line stays while something before a new message is still unread", async () => {
+    const { client, inbox, show } = await open([row("co-1", { incoming_seen: 0, unread: 2, seen_by_shop: 0 })]);
+    await show("co-1");
+    assert.equal(inbox.opened.newFrom, 1);
+    inbox.saw(1, 1);
+    client.tell("event", { number: 11, event: message(3, 3, author) });
+    assert.equal(inbox.opened.newFrom, 1);
+    inbox.saw(3, 3);
+    client.tell("event", { number: 12, event: message(4, 4, author) });
+    assert.equal(inbox.opened.newFrom, 4);
+  });
+
   test("older pages are asked for one at a time, from the oldest line on", async () => {
     const { client, inbox, show } = await open();
     await show("co-1");
@@ -220,16 +231,35 @@ describe("a conversation", () => {
       client.sent.filter(({ type }) => type === "load_history").map(({ before }) => before),
       [3],
     );
-    client
-      .last("load_history")
-      .resolve({
-        thread: [{ number: 1, event: { type: "customer_came", at: 1, conversation: "co-1" } }],
-        more: false,
-        mails: [],
-      });
+    client.last("load_history").resolve({
+      thread: [{ number: 1, event: { type: "customer_came", at: 1, conversation: "co-1" } }],
+      more: false,
+      mails: [],
+    });
     assert.deepEqual(await Promise.all(both), [true, false]);
     assert.equal(inbox.openThread?.entries.length, 3);
     assert.equal(await inbox.loadOlder(), false, "that was the beginning");
+  });
+});
+
+describe("what was seen", () => {
+  test("is told at once, then together, and before one turns to another conversation", (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const told = /** @type {any[]} */ ([]);
+    const marks = new SeenMarks(({ conversation, position }) => told.push(`${conversation} ${position}`));
+    for (const position of [1, 2, 3]) marks.note("co-1", position);
+    assert.deepEqual(told, ["co-1 1"]);
+    context.mock.timers.tick(TOGETHER_MS);
+    assert.deepEqual(told, ["co-1 1", "co-1 3"]);
+    marks.note("co-1", 4);
+    marks.note("co-2", 1);
+    assert.deepEqual(told.slice(2), ["co-1 4"]);
+    marks.flush();
+    assert.deepEqual(told.slice(3), ["co-2 1"]);
+    context.mock.timers.tick(TOGETHER_MS * 5);
+    assert.equal(told.length, 4);
+    marks.note("co-2", 2);
+    assert.equal(told.length, 5, "after a rest the first is told at once again");
   });
 });
 
