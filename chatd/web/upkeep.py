@@ -17,6 +17,7 @@ from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
+from chatd.store.people import forget_tokens
 from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
 from chatd.web.welcome import STAFF_PERSON
@@ -111,6 +112,7 @@ async def keep_house(chat: Chat) -> None:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
         try:
             await chat.dispatch.forget_results(before=chat.clock() - RESULTS_KEPT_MS)
+            await chat.store.write(lambda tx: forget_tokens(tx, chat.clock()))
             await forget_events(chat)
         except ChatError as error:
             logger.warning("housekeeping was put off: %s", error)

@@ -22,6 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
@@ -59,7 +60,7 @@ def check(settings: Settings) -> MigrationReport:
     """What a migration would do, without doing it. Raises `WrongSchema`, `StoreUnavailable`."""
     if not settings.database_path.exists():
         return MigrationReport(before=None, after=latest())
-    with _connected(settings.database_path) as connection:
+    with _told(), _connected(settings.database_path) as connection:
         before = _revision(connection)
     _require_known(before)
     return MigrationReport(before=before, after=latest())
@@ -69,7 +70,7 @@ def migrate(settings: Settings) -> MigrationReport:
     """Bring the database up to date, or make it. Safe to call from several processes at once: one does it, the others
     wait and find it done. Raises `WrongSchema`, `StoreUnavailable`; then the database is as it was."""
     path = settings.database_path
-    try:
+    with _told():
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             report = check(settings)
@@ -79,17 +80,26 @@ def migrate(settings: Settings) -> MigrationReport:
             with _connected(path) as connection:
                 _upgrade(connection)
             return MigrationReport(before=report.before, after=report.after, copy_path=copy)
-    except sqlite3.Error as error:
-        raise explain(error) from error
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the database's folder cannot be used: {error.strerror}", reason=error.strerror
-        ) from error
 
 
 def new_epoch() -> str:
     """The identity of a log's history: a restored backup must get another one."""
     return secrets.token_hex(8)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What the disk or the database say, as chatd says it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error) from error
+    except DBAPIError as error:
+        raise explain(error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error()) from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the database's folder cannot be used: {error.strerror}", reason=error.strerror
+        ) from error
 
 
 def _require_known(revision: str | None) -> None:
@@ -104,13 +114,13 @@ def _require_known(revision: str | None) -> None:
         ) from None
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")
         raise
