@@ -153,6 +153,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _number(0, 600, "Time to finish and to send clients elsewhere when chatd is stopped.")
     ] = 10.0
 
+    metrics_token: Annotated[
+        str, _text("Whoever shows it may read `/metrics` (Prometheus). Empty: nobody may.", secret=True)
+    ] = ""
+
     # ------------------------------------------------------------ presence
     presence_leave_grace_seconds: Annotated[
         float, _number(0, 600, "A customer without any open page is offline after this long; covers a page change.")

@@ -36,6 +36,7 @@ from chatd.web.admission import Front
 from chatd.web.assets import Assets
 from chatd.web.handshake import Accepted, Refused, answer_handshake, refuse
 from chatd.web.login import Login
+from chatd.web.numbers import number_routes
 from chatd.web.pages import OpenedLink, Pages
 from chatd.web.parts import Chat
 from chatd.web.passwords import Passwords
@@ -177,7 +178,12 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
 
     refusals = Refusals(settings, rendering.error_page)
     app = Starlette(
-        routes=[*login.routes(), *pages.routes(), *assets.routes()],
+        routes=[
+            *login.routes(),
+            *pages.routes(),
+            *assets.routes(),
+            *number_routes(chat.metrics, settings.metrics_token),
+        ],
         lifespan=lifespan,
         exception_handlers=refusals.exception_handlers(),
     )
