@@ -29,4 +29,4 @@ async def test_without_a_token_there_is_no_such_page(tmp_path: Path) -> None:
         opened_house(tmp_path) as house,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{house.port}") as browser,
     ):
-        assert (await browser.get("/metrics", headers={"authorization": "Bearer "})).status_code == 404
+        assert (await browser.get("/metrics", headers={"authorization": "Bearer x"})).status_code == 404

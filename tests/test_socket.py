@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -388,69 +387,3 @@ async def test_customers_hear_whether_somebody_is_there(tmp_path: Path) -> None:
         assert (await customer.signal("shop_presence"))["online"] is True
         await agent.close()
         assert (await customer.signal("shop_presence"))["online"] is False
-
-
-# ------------------------------------------------------------------ slow and silent
-
-
-async def test_a_reader_that_stopped_reading_is_cut_and_slows_nobody(tmp_path: Path) -> None:
-    async with opened_house(tmp_path) as house:
-        agent = await house.agent()
-        slow = await _raw_agent(house)
-        customer = await house.customer()
-        count = 2_000  # 9 MB: more than the kernel holds for it and chatd keeps
-        for _ in range(count):
-            await customer.say("x" * 4_000)
-        await until(lambda: len(house.chat.sockets) == 2, seconds=30)
-        for _ in range(count):
-            await agent.event("message_sent")
-        slow.close()
-
-
-async def _raw_agent(house: House) -> Any:
-    """A connection that says hello and then never reads again."""
-    import socket
-
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    raw.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(raw, ("127.0.0.1", house.port))
-    head = (
-        f"GET /v1/socket HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        f"Sec-WebSocket-Protocol: chatd.v1.json\r\nOrigin: {house.chat.settings.origin}\r\n\r\n"
-    )
-    await loop.sock_sendall(raw, head.encode())
-    await loop.sock_recv(raw, 1_000)
-    payload = json.dumps({"type": "hello", "version": 1, "ticket": house.ticket()}).encode()
-    await loop.sock_sendall(raw, b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload)
-    await until(lambda: len(house.chat.sockets) == 2)
-    return raw
-
-
-async def test_a_peer_that_vanished_is_noticed(tmp_path: Path) -> None:
-    """It neither closes nor answers a ping: what a cable that was pulled looks like."""
-    async with opened_house(
-        tmp_path, hello_timeout_seconds=1, heartbeat_seconds=1, silent_after_seconds=2, presence_leave_grace_seconds=0.1
-    ) as house:
-        agent = await house.agent()
-        raw = await _raw_agent(house)
-        await until(lambda: len(house.chat.sockets) == 1, seconds=15)
-        # The other one answers its pings by itself, and stays.
-        assert (await agent.ask("list_conversations"))["type"] == "result"
-        raw.close()
-
-
-async def test_a_drain_sends_everybody_elsewhere_with_a_delay(house: House) -> None:
-    from chatd.web.server import drain
-
-    peers = [await house.agent(), await house.customer()]
-    closing = [asyncio.create_task(peer.closed()) for peer in peers]
-    await drain(house.chat)
-    for code, reason in await asyncio.gather(*closing):
-        assert code == CloseCode.DRAINING
-        assert json.loads(reason)["delay_ms"] >= 500
-    with pytest.raises(InvalidStatus) as refused:
-        await Client.open(house.customer_url(), SHOP_ORIGIN)
-    assert refused.value.response.status_code == 503
