@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.http11 import Response
 from websockets.streams import StreamReader
@@ -256,7 +256,6 @@ fields = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(st.text(max_size=20), fields)
 def test_whatever_is_asked_there_is_an_answer(path: str, headers: list[tuple[bytes, bytes]]) -> None:
     for where in (path, "/v1/socket", "/v1/socket/KEY", "/v1/socket/" + path):

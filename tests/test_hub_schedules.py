@@ -178,7 +178,6 @@ def test_thousands_of_schedules() -> None:
     run_state_machine_as_test(Schedule, settings=settings(max_examples=2_000, stateful_step_count=80))
 
 
-@settings(max_examples=30)
 @given(st.randoms(use_true_random=False), st.integers(1, 60))
 def test_any_order_of_any_repeats_of_all_publications_is_the_log(chance: random.Random, count: int) -> None:
     """Nothing is lost, so nothing needs to be read, and nobody has to wait for a second."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatd.live.presence import Change, MemoryPresence
@@ -327,7 +327,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300)
 @given(steps)
 def test_whatever_tabs_do_presence_is_what_one_would_explain(history: list[Step]) -> None:
     watch = Watch()

@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatd.domain.commands import Command, Query, Signal
@@ -86,7 +86,6 @@ def payloads(draw: st.DrawFn, codec: Codec) -> bytes:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@settings(max_examples=60)
 @given(data=st.data(), side=st.sampled_from(SIDES), state=st.sampled_from(STATES))
 def test_any_frames_in_any_state_give_something_to_do_or_nothing(
     codec: Codec, data: st.DataObject, side: Side, state: State
@@ -102,7 +101,6 @@ def test_any_frames_in_any_state_give_something_to_do_or_nothing(
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@settings(max_examples=60)
 @given(payload=st.binary(max_size=200), side=st.sampled_from(SIDES), state=st.sampled_from(STATES))
 def test_any_bytes_in_any_state_give_something_to_do_or_nothing(
     codec: Codec, payload: bytes, side: Side, state: State

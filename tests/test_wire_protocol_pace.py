@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatd.domain.commands import LoadHistory, MarkSeen, SendMessage, SetActive, SetTyping
@@ -49,7 +49,6 @@ def test_commands_and_queries_are_counted_together_up_to_the_bound(codec: Codec,
     assert peer.protocol.state is State.OPEN
 
 
-@settings(max_examples=60)
 @given(
     st.floats(0, 1e9),
     st.floats(0.001, 3_600),
