@@ -49,6 +49,9 @@ class LossyBus:
 
     def leave(self, shop: str) -> None: ...
 
+    def trouble(self) -> str | None:
+        return None
+
     async def close(self) -> None: ...
 
 
