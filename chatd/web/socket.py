@@ -8,7 +8,8 @@ no timer, and a message costs one callback. What it does:
 * What is to be sent is collected and written once per turn of the loop (`Chat.will_send`).
 * While the transport is full (`pause_writing`), frames wait here, bounded in bytes and number. Above the bound they are
   dropped together and the client is told to come back and resume: the log has everything (G7).
-* Between hello and welcome, events are kept aside with their numbers and merged (`web.welcome`).
+* Between hello and welcome, events are kept aside with their numbers and merged (`web.welcome`); what the welcome had
+  already is skipped, whenever the bus brings it.
 * The wheel looks at it now and then (`check`): hello in time, still alive, closing in time.
 """
 
@@ -68,6 +69,7 @@ class SocketProtocol(asyncio.Protocol):
         "_backlog",
         "_closing_at",
         "_heard_at",
+        "_number",
         "_on_lost",
         "_out",
         "_out_bytes",
@@ -103,6 +105,7 @@ class SocketProtocol(asyncio.Protocol):
         self._out_bytes = 0
         self._out_frames = 0
         self._backlog: list[tuple[int, str | None, bytes]] | None = None
+        self._number = 0  # of its stream, the last that this client was sent
         self._paused = False
         self._closing_at: float | None = None
         self._pinged = False
@@ -303,6 +306,7 @@ class SocketProtocol(asyncio.Protocol):
                 frames.append(self._own_frame(own, conversation, event))
         if frames:
             self._send(b"".join(frames))
+        self._number = number
         self._protocol.opened()
 
     def _is_gone(self) -> bool:
@@ -326,6 +330,13 @@ class SocketProtocol(asyncio.Protocol):
             else:
                 backlog.extend(chunk.frames)
             return
+        if chunk.frames[0][0] <= self._number:
+            # The store was ahead of the bus: the welcome had this already.
+            newer = [entry for entry in chunk.frames if entry[0] > self._number]
+            if not newer:
+                return
+            chunk = Chunk(newer)
+        self._number = chunk.frames[-1][0]
         actor = self.actor
         if actor is not None and actor.conversation is not None:
             self._send(b"".join([self._own_frame(*entry) for entry in chunk.frames]), len(chunk.frames))
