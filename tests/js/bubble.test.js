@@ -236,6 +236,19 @@ describe("the languages", () => {
   });
 });
 
+describe("half a character", () => {
+  test("never leaves the browser: chatd would refuse the frame, and a hello that it refuses is the last", async () => {
+    const tab = new FakeTab();
+    const socket = await tab.connected();
+    tab.client.signal("set_active", { active: true, url: "https://shop.example/", title: "x😀".slice(0, 2) });
+    tab.client.send("introduce", { name: "\ude00 😀" });
+    await settle();
+    const sent = socket.take();
+    assert.equal(sent.find((/** @type {any} */ frame) => frame.type === "set_active").title, "x\ufffd");
+    assert.equal(sent.find((/** @type {any} */ frame) => frame.type === "introduce").name, "\ufffd 😀");
+  });
+});
+
 describe("a storefront of another age", () => {
   test("whose library gives arrays a toJSON does not change what is sent", async () => {
     const arrays = /** @type {any} */ (Array.prototype);
