@@ -38,12 +38,19 @@ class Echo(asyncio.Protocol):
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self.on_lost = on_lost
         self.transport: Any = None
+        self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_lost()
@@ -57,13 +64,15 @@ class NoShops:
 class Echoes:
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.opened: list[Echo] = []
 
     def answer(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
         self.asked.append(path)
         return answer_handshake(path, headers, shops=NoShops(), own_origin=BASE)
 
     def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
-        return Echo(on_lost)
+        self.opened.append(Echo(on_lost))
+        return self.opened[-1]
 
 
 class House:

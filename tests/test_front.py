@@ -299,6 +299,26 @@ def test_what_a_client_sends_right_behind_the_handshake_is_not_lost(server: Serv
         assert client.receive(11) == b"first frame"
 
 
+@LOOPS
+def test_a_socket_behind_an_unread_answer_knows_that_it_must_wait(loop: str) -> None:
+    # The transport says only once that it is full, and has said it to the front. A socket that does not know writes into
+    # memory without a bound.
+    with open_house(loop) as (house, server), server.connect(receive_bytes=4_096) as client:
+        client.get("/large")
+        time.sleep(0.3)
+        client.get("/v1/socket", *UPGRADE)
+        deadline = time.monotonic() + 10
+        while not house.sockets.opened and time.monotonic() < deadline:
+            time.sleep(0.005)
+        (socket,) = house.sockets.opened
+        assert socket.paused
+        assert client.answer().status == 200
+        assert client.answer().status == 101
+        client.say(b"hello")
+        assert client.receive(5) == b"hello"
+        assert not socket.paused
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "host", "status"),
     [

@@ -325,6 +325,9 @@ class FrontProtocol(HttpToolsProtocol):
         self.transport.write(outcome.response)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
+        if self.flow.write_paused:
+            # An earlier answer is still unread. The transport has said so to us, and says it only once.
+            protocol.pause_writing()
         if rest:
             protocol.data_received(rest)
         # An open socket keeps nothing of its handshake: the parser and this object hold each other.
