@@ -18,14 +18,13 @@ const UNACCEPTABLE = [1002, 1003, 1007, 1009];
 const parse = (text) => {
   try { return JSON.parse(text); } catch {}
 };
-// A string that was cut between the halves of a character (a page's long title) is not UTF-8, and chatd refuses it.
-const whole = (key, value) => (typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value);
-// Libraries of old storefronts (Prototype.js before 1.7) give arrays a toJSON that makes a string of them.
+// Libraries of old storefronts (Prototype.js before 1.7) give arrays a toJSON that makes a string of them. And half a
+// character, which a cut leaves behind, is not UTF-8: chatd would refuse it.
 const encode = (value) => {
   const arrays = /** @type {any} */ (Array.prototype), foreign = arrays.toJSON;
   delete arrays.toJSON;
   try {
-    return JSON.stringify(value, whole);
+    return JSON.stringify(value, (_, one) => (typeof one === "string" ? one.replace(/\p{Surrogate}/gu, "\ufffd") : one));
   } finally {
     if (foreign) arrays.toJSON = foreign;
   }
