@@ -171,7 +171,7 @@ class History:
 
     def pass_by(self, customer: str, actor: Actor, conversation: Conversation) -> list[Event]:
         online = self.random.random() < 0.5
-        return rules.decide_presence(conversation, online=online, came_at=0 if online else 1, left_at=0, now=self.now)
+        return rules.decide_presence(conversation, online=online, here=not online, now=self.now)
 
     def mail(self, customer: str, actor: Actor, conversation: Conversation) -> list[Event]:
         here: Object = {

@@ -64,8 +64,6 @@ async def record_presence(work: Work, fact: RecordPresence) -> None:
     conversation = await find_shop_conversation(work.tx, work.shop, fact.customer)
     if known is None or conversation is None:
         return
-    await work.record(
-        decide_presence(conversation, online=fact.online, came_at=known.came_at, left_at=known.left_at, now=work.now)
-    )
+    await work.record(decide_presence(conversation, online=fact.online, here=known.here, now=work.now))
     if not fact.online:
         await queue_waiting(work, fact.customer)

@@ -263,11 +263,10 @@ def decide_cart(
     ]
 
 
-def decide_presence(conversation: Conversation, *, online: bool, came_at: int, left_at: int, now: int) -> list[Event]:
-    """The customer came or left. Told only when it is a change from what was told last: after a crash nobody has seen
-    them leave, and a second "came" would say nothing."""
-    here_before = came_at > left_at
-    if online == here_before:
+def decide_presence(conversation: Conversation, *, online: bool, here: bool, now: int) -> list[Event]:
+    """The customer came or left. Told only when it is a change from what was told last (`here`): after a crash nobody
+    has seen them leave, and a second "came" would say nothing. No clock is asked, for clocks are set back."""
+    if online == here:
         return []
     kind = CustomerCame if online else CustomerLeft
     return [kind(at=now, customer=conversation.customer, conversation=conversation.id)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from chatd.domain.commands import Cart
 from chatd.domain.events import CustomerCard
@@ -12,13 +12,12 @@ from chatd.store.schema import carts, customer_tokens, customers
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer as they are stored. `came_at` after `left_at` means that they were last told to be online."""
+    """A customer as they are stored. `here`: what was told last is that they came."""
 
     card: CustomerCard
     locale: str
     created_at: int
-    came_at: int
-    left_at: int
+    here: bool
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +36,8 @@ _find = Statement(
 _keep = Statement(
     text(
         "INSERT INTO customers (shop_id, id, kind, external_id, name, email, verified, locale, head, created_at,"
-        " came_at, left_at)"
-        " VALUES (:shop, :id, :kind, :external_id, :name, :email, :verified, :locale, 0, :at, 0, 0)"
+        " here)"
+        " VALUES (:shop, :id, :kind, :external_id, :name, :email, :verified, :locale, 0, :at, false)"
         " ON CONFLICT (shop_id, id) DO UPDATE SET kind = excluded.kind, name = excluded.name, email = excluded.email,"
         " verified = excluded.verified, locale = excluded.locale"
     )
@@ -47,6 +46,9 @@ _cart = Statement(
     select(carts.c.cart, carts.c.at).where(
         carts.c.shop_id == bindparam("shop"), carts.c.customer_id == bindparam("customer")
     )
+)
+_here = Statement(
+    select(customers.c.shop_id, customers.c.id).where(customers.c.here).order_by(func.random()).limit(bindparam("most"))
 )
 _token = Statement(select(customer_tokens).where(customer_tokens.c.token_hash == bindparam("token_hash")))
 _add_token = Statement(
@@ -83,8 +85,7 @@ async def find_customer(tx: Transaction, shop: str, customer: str) -> Customer |
         card=_card(row),
         locale=row["locale"],
         created_at=row["created_at"],
-        came_at=row["came_at"],
-        left_at=row["left_at"],
+        here=bool(row["here"]),
     )
 
 
@@ -143,3 +144,8 @@ async def add_token(
 async def forget_tokens(tx: Transaction, now: int) -> int:
     """Drop tokens that have expired, up to 1,000 at a time. Returns how many."""
     return await tx.run(_forget_tokens, now=now)
+
+
+async def find_here(tx: Transaction, *, most: int) -> list[tuple[str, str]]:
+    """Some of those who were told to be here and not to have left, as shop and customer: another choice each time."""
+    return [(row["shop_id"], row["id"]) for row in await tx.all(_here, most=most)]

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, case, text, update
+from sqlalchemy import bindparam, case, false, text, true, update
 
 from chatd.domain.conversations import preview
 from chatd.domain.events import (
@@ -82,12 +82,12 @@ _introduce = Statement(
 _came = Statement(
     update(customers)
     .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
-    .values(came_at=bindparam("at"))
+    .values(here=true())
 )
 _left = Statement(
     update(customers)
     .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
-    .values(left_at=bindparam("at"))
+    .values(here=false())
 )
 _keep_cart = Statement(
     text(
@@ -126,7 +126,7 @@ async def _conversation_started(tx: Transaction, shop: str, number: int, event: 
         number=number,
     )
     # Whoever begins a conversation is here: without this, their leaving would be no change.
-    await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
+    await tx.run(_came, shop=shop, customer=event.customer)
 
 
 async def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
@@ -156,11 +156,11 @@ async def _customer_introduced(tx: Transaction, shop: str, number: int, event: C
 
 
 async def _customer_came(tx: Transaction, shop: str, number: int, event: CustomerCame) -> None:
-    await tx.run(_came, shop=shop, customer=event.customer, at=event.at)
+    await tx.run(_came, shop=shop, customer=event.customer)
 
 
 async def _customer_left(tx: Transaction, shop: str, number: int, event: CustomerLeft) -> None:
-    await tx.run(_left, shop=shop, customer=event.customer, at=event.at)
+    await tx.run(_left, shop=shop, customer=event.customer)
 
 
 async def _cart_changed(tx: Transaction, shop: str, number: int, event: CartChanged) -> None:

@@ -105,11 +105,11 @@ customers = Table(
     _text("locale"),
     _integer("head", 0),  # last number given in the customer's stream
     _integer("created_at"),
-    _integer("came_at", 0),
-    _integer("left_at", 0),
+    Column("here", Boolean, nullable=False, server_default=false()),  # what was told last: came or left
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.id"]),
     UniqueConstraint("shop_id", "external_id"),
+    Index("ix_customers_here", "shop_id", "id", sqlite_where=text("here = 1"), postgresql_where=text("here")),
 )
 
 customer_tokens = Table(

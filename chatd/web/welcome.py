@@ -50,8 +50,10 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
             missing = number - resume.number
             if 0 <= missing <= most:
                 missed = await log.read_after(tx, actor.shop, after=resume.number, most=most + 1, customer=customer)
-                if len(missed) != missing:
-                    missed = None  # the log no longer goes back that far
+                size = sum(len(one.record) for one in missed)
+                # Too far back for the log, or more than a connection may have waiting: then the whole state is less.
+                if len(missed) != missing or size > chat.settings.connection_queue_bytes_max // 2:
+                    missed = None
         snapshot: dict[str, Any] | None = None
         if missed is None:
             read = (

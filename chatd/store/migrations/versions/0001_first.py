@@ -168,11 +168,18 @@ def upgrade() -> None:
         sa.Column("locale", sa.Text(), nullable=False),
         sa.Column("head", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("came_at", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("left_at", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("here", sa.Boolean(), server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_customers_shops")),
         sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_customers")),
         sa.UniqueConstraint("shop_id", "external_id", name=op.f("uq_customers_shop_id_external_id")),
+    )
+    op.create_index(
+        "ix_customers_here",
+        "customers",
+        ["shop_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("here = 1"),
+        postgresql_where=sa.text("here"),
     )
     op.create_table(
         "staff",
