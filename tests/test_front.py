@@ -301,8 +301,8 @@ def test_what_a_client_sends_right_behind_the_handshake_is_not_lost(server: Serv
 
 @LOOPS
 def test_a_socket_behind_an_unread_answer_knows_that_it_must_wait(loop: str) -> None:
-    # The transport says only once that it is full, and has said it to the front. A socket that does not know writes into
-    # memory without a bound.
+    # The transport says only once that it is full, and has said it to the front. A socket that does not know would
+    # write into memory without a bound.
     with open_house(loop) as (house, server), server.connect(receive_bytes=4_096) as client:
         client.get("/large")
         time.sleep(0.3)

@@ -281,6 +281,27 @@ async def test_whoever_sends_nothing_but_rubbish_is_closed(house: House) -> None
     assert (await customer.closed())[0] == CloseCode.MALFORMED
 
 
+PING = b"\x89\x80\0\0\0\0"
+
+
+async def test_whoever_does_nothing_but_ping_is_closed(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, commands_per_window_max=5) as house:
+        customer = await house.customer()
+        customer.socket.transport.write(PING * 1_000)
+        assert (await customer.closed())[0] == CloseCode.FLOODING
+
+
+async def test_a_flood_is_not_read_on_after_the_close(house: House) -> None:
+    customer = await house.customer()
+    (socket,) = house.chat.sockets
+    transport = socket._transport
+    assert transport is not None
+    socket.close(CloseCode.FLOODING, "")
+    customer.socket.transport.write(PING * 100_000)
+    await until(lambda: not transport.is_reading() and not transport.is_closing())
+    assert (await customer.closed())[0] == CloseCode.FLOODING
+
+
 async def test_a_frame_that_is_too_large_closes_with_1009(house: House) -> None:
     customer = await house.customer()
     with contextlib.suppress(Exception):

@@ -142,6 +142,22 @@ def test_a_flood_that_goes_on_over_the_windows_is_cut_off_too() -> None:
     raise AssertionError("ten frames a second for a hundred seconds, and nobody minded")
 
 
+@pytest.mark.parametrize("state", [State.HELLO, State.WELCOMING, State.OPEN])
+def test_pings_of_the_framing_are_a_flood_too(state: State) -> None:
+    peer = Peer(state=state)
+    bound = MOST * SIGNALS_PER_COMMAND + REFUSED_MAX
+    closes = [peer.protocol.receive_control(peer.now) for _ in range(bound + 1)]
+    assert closes[:-1] == [None] * bound and closed_with(closes[-1]) is CloseCode.FLOODING
+    assert peer.protocol.receive_control(peer.now) is None
+
+
+def test_a_ping_every_second_is_answered_for_ever() -> None:
+    peer = Peer()
+    for _ in range(10_000):
+        assert peer.protocol.receive_control(peer.now) is None
+        peer.now += 1
+
+
 def test_somebody_who_is_a_little_too_fast_now_and_then_is_never_taken_for_a_flood() -> None:
     """An inbox that stays open for weeks: a bulk of answers, a few refusals, each tried again when told."""
     peer = Peer()

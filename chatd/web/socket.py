@@ -48,6 +48,9 @@ from chatd.wire.websocket import (
 CLOSE_SECONDS = 5.0
 """How long the peer may take to answer a close frame before the connection is cut (RFC 6455 section 7.1.1)."""
 
+LATE_BYTES_MAX = 65_536
+"""What is read after our close frame, in search of the answer to it. Nobody has more on the way who was told to go."""
+
 BACKLOG_FRAMES_MAX = 5_000
 QUERIES_MAX = 8
 WRITE_BUFFER_BYTES = 65_536
@@ -69,6 +72,7 @@ class SocketProtocol(asyncio.Protocol):
         "_backlog",
         "_closing_at",
         "_heard_at",
+        "_late_bytes",
         "_number",
         "_on_lost",
         "_out",
@@ -108,6 +112,7 @@ class SocketProtocol(asyncio.Protocol):
         self._number = 0  # of its stream, the last that this client was sent
         self._paused = False
         self._closing_at: float | None = None
+        self._late_bytes = 0
         self._pinged = False
         self._active = True
         self._queries = 0
@@ -143,16 +148,18 @@ class SocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.chat.loop.time()
         self._pinged = False
+        if self._closing_at is not None and self._is_late(data):
+            return
         try:
             for opcode, payload in self._parser.feed(data):
                 if self._closing_at is not None and opcode != CLOSE:
                     continue
                 if opcode in _MESSAGES:  # the hot path
                     self._receive(opcode, payload)
-                elif opcode == PING:
-                    self._send(frame(PONG, payload))
                 elif opcode == CLOSE:
                     self._receive_close(payload)
+                else:
+                    self._receive_control(opcode, payload)
         except BrokenFrame as broken:
             self.close(broken.code, broken.reason)
 
@@ -195,6 +202,23 @@ class SocketProtocol(asyncio.Protocol):
             self.close(outcome.code, outcome.reason)
         elif isinstance(outcome, Hello):
             self.chat.spawn(self._welcome(outcome))
+
+    def _receive_control(self, opcode: int, payload: bytes) -> None:
+        close = self._protocol.receive_control(self._heard_at)
+        if close is not None:
+            self.close(close.code, close.reason)
+        elif opcode == PING:
+            self._send(frame(PONG, payload))
+
+    def _is_late(self, data: bytes) -> bool:
+        """Whether so much has come since our close frame that the answer to it is not worth looking for: whoever is
+        closed for a flood would be served it to the end. The wheel ends the connection."""
+        self._late_bytes += len(data)
+        if self._late_bytes <= LATE_BYTES_MAX:
+            return False
+        if self._transport is not None:
+            self._transport.pause_reading()
+        return True
 
     def _receive_close(self, payload: bytes) -> None:
         """Answer a close with the same code, or take the answer to ours; then the connection ends (section 5.5.1)."""

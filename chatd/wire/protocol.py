@@ -11,12 +11,13 @@
 4. Frames that are not of this protocol are answered by an error each; too many of them close the connection.
 5. Commands and queries are counted over a window. Above the bound they are refused with the time to come back; whoever
    goes on regardless is cut off. Pings and signals have a bound of their own, for they cost less but not nothing; above
-   it they are dropped.
+   it they are dropped. The pings and pongs of the framing below count with them.
 6. What was wrong is forgiven when a whole window passes without it: a page that stays open for a week may slip once a
    day, and somebody who always tries again one frame too early is not a flood.
 7. Nothing below ever sees a frame that this module has not decoded and checked. After a `Close`, nothing comes at all.
 
-The application calls `receive` for every whole message, `opened` when the welcome is out, and `closed` at the end.
+The application calls `receive` for every whole message, `receive_control` for every ping and pong of RFC 6455, `opened`
+when the welcome is out, and `closed` at the end.
 """
 
 from __future__ import annotations
@@ -151,6 +152,18 @@ class ServerProtocol:
         if isinstance(frame, Signal):
             return None
         return self._end(CloseCode.MALFORMED, "wait for the welcome before saying more")
+
+    def receive_control(self, now: float) -> Close | None:
+        """A ping or pong of RFC 6455 section 5.5, in any state. One that does not end the connection may be answered:
+        nobody is kept from asking whether we are there, but from asking nothing else all day long."""
+        if self.state is State.CLOSED:
+            return None
+        if now >= self._window_ends:
+            self._begin_window(now)
+        if self._signals >= self._limits.commands_per_window_max * SIGNALS_PER_COMMAND:
+            return self._count_refused()
+        self._signals += 1
+        return None
 
     def opened(self) -> None:
         """The welcome is on its way; from here on the client may speak."""

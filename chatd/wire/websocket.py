@@ -9,7 +9,8 @@ What the parser enforces, each with the close code of section 7.4.1:
 
 * reserved bits, unknown opcodes, unmasked frames, fragmented or long control frames, lengths that are not minimal,
   continuations out of place: 1002;
-* a message (over all its fragments) above the bound: 1009, decided from the header, before its bytes are taken in;
+* a message (over all its fragments) above the bound: 1009, decided from the header, before its bytes are taken in; one
+  in too many fragments too, for empty ones cost nothing to send and something to read;
 * text that is not UTF-8: 1007; checked when the message is complete.
 
 A message that arrives whole in one read costs one slice and one unmasking and no other copy.
@@ -30,6 +31,7 @@ except ImportError:  # the wheel without its C extension
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 CONTROL_BYTES_MAX = 125
+FRAGMENTS_MAX = 1_024
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _RECEIVABLE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
@@ -91,12 +93,13 @@ class Parser:
     """Takes bytes as they come and yields `(opcode, payload)`: whole text and binary messages, and control frames,
     which may stand between the fragments of a message."""
 
-    __slots__ = ("_buffer", "_fragments", "_message_bytes_max", "_opcode", "_size")
+    __slots__ = ("_buffer", "_count", "_fragments", "_message_bytes_max", "_opcode", "_size")
 
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._buffer = b""
         self._fragments: list[bytes] | None = None
+        self._count = 0
         self._opcode = 0
         self._size = 0
 
@@ -161,13 +164,14 @@ class Parser:
         """One fragment of a message; the message when it was the last."""
         if self._fragments is None:
             self._fragments = []
+            self._count = 0
             self._opcode = first & 0x0F
-        # Empty fragments are legal and endless: they must not pile up.
+        self._count += 1
+        if self._count > FRAGMENTS_MAX:
+            raise BrokenFrame(CloseCode.FRAME_TOO_LARGE, f"a message has at most {FRAGMENTS_MAX} fragments")
         if payload:
             self._fragments.append(payload)
             self._size += len(payload)
-        if len(self._fragments) > 64:
-            self._fragments = [b"".join(self._fragments)]
         if not first & 0x80:
             return None
         whole = b"".join(self._fragments)
