@@ -222,4 +222,10 @@ def test_no_setting_does_nothing() -> None:
 
 
 def test_what_could_give_access_is_marked_as_secret() -> None:
-    assert [name for name in NAMES if is_secret(name)] == ["database_url", "secret", "smtp_password", "metrics_token"]
+    assert [name for name in NAMES if is_secret(name)] == [
+        "database_url",
+        "redis_url",
+        "secret",
+        "smtp_password",
+        "metrics_token",
+    ]

@@ -50,6 +50,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ""
+    redis_url: Annotated[
+        str,
+        _text(
+            "Redis that several processes or nodes of chatd tell each other through. Empty: this process is alone.",
+            "an address like redis://127.0.0.1:6379, rediss://… or unix://…",
+            secret=True,
+        ),
+    ] = ""
     secret: Annotated[
         str,
         _text(

@@ -82,6 +82,13 @@ def _check_database_url(given: str) -> str:
     return f"sqlite:///{absolute(given.removeprefix('sqlite:///'))}"
 
 
+def _check_redis_url(given: str) -> str:
+    parts = _address(given, ("redis", "rediss", "unix"))
+    if not (parts.path if parts.scheme.lower() == "unix" else parts.hostname):
+        raise ValueError("it names a host, or for unix:// a path")
+    return given
+
+
 def _check_secret(given: str) -> str:
     if len(given) < SECRET_CHARACTERS_MIN:
         raise ValueError
@@ -106,6 +113,7 @@ _CHECKS: types.MappingProxyType[str, Callable[[str], Any]] = types.MappingProxyT
     {
         "base_url": _check_base_url,
         "database_url": _check_database_url,
+        "redis_url": _check_redis_url,
         "secret": _check_secret,
         "allowed_hosts": _check_hosts,
         "mail_from_fallback": _check_mail_address,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 
-class Publication(msgspec.Struct, frozen=True):
+class Publication(msgspec.Struct, frozen=True, array_like=True):
     """A committed event. `customer_number` is None for what the customer may not see."""
 
     number: int
@@ -22,7 +22,7 @@ class Publication(msgspec.Struct, frozen=True):
     record: bytes
 
 
-class Signal(msgspec.Struct, frozen=True):
+class Signal(msgspec.Struct, frozen=True, array_like=True):
     """Something that is true only now: typing, presence. Neither numbered nor kept. `customer` names whom it goes to;
     None means the staff. `sender` is the connection that must not get its own signal back."""
 
@@ -48,6 +48,9 @@ class Bus(Protocol):
     def leave(self, shop: str) -> None:
         """Nobody of this shop is here any more."""
 
+    def trouble(self) -> str | None:
+        """Why other nodes hear this one late at present, if they do."""
+
     async def close(self) -> None: ...
 
 
@@ -65,6 +68,9 @@ class MemoryBus:
 
     def leave(self, shop: str) -> None:
         pass
+
+    def trouble(self) -> str | None:
+        return None
 
     async def close(self) -> None:
         pass

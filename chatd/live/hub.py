@@ -172,10 +172,13 @@ class Hub:
             self._go_on(shop, feed)
 
     def check_position(self, shop: str, number: int) -> None:
-        """The log says that this is the last number: if the feed is behind, the bus has lost something silently."""
+        """The log says that this is the last number: if the feed is behind, the bus has lost something silently. Told
+        before `begin`, it is kept until then."""
         feed = self._feeds.get(shop)
-        if feed is not None and feed.position is not None:
-            feed.head = max(feed.head, number)
+        if feed is None:
+            return
+        feed.head = max(feed.head, number)
+        if feed.position is not None:
             self._go_on(shop, feed)
 
     def _keep(self, feed: Feed, publication: Publication) -> None:

@@ -19,11 +19,13 @@ import msgspec
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Somebody came or went."""
+    """Somebody came or went. `record`: it is this node that has to write it down; of several that see the same change,
+    one is to do so. Two do no harm."""
 
     shop: str
     person: str
     online: bool
+    record: bool = True
 
 
 class Presence(Protocol):
@@ -40,6 +42,9 @@ class Presence(Protocol):
 
     def online(self, shop: str) -> list[str]:
         """Everybody of the shop who is online now."""
+
+    def say_goodbye(self, grace_seconds: float) -> None:
+        """This node is about to end: its people are given this long to turn up on another one."""
 
 
 class _Person:
@@ -127,6 +132,9 @@ class MemoryPresence:
 
     def online(self, shop: str) -> list[str]:
         return [person for person, entry in self._shops.get(shop, {}).items() if entry.online]
+
+    def say_goodbye(self, grace_seconds: float) -> None:
+        """There is no other node to tell."""
 
     def _end(self, entry: _Person) -> float:
         """When somebody without an active connection is offline, as things stand."""

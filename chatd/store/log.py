@@ -19,6 +19,8 @@ from chatd.errors import NotFound
 from chatd.store.contract import Statement, Transaction
 from chatd.store.schema import customers, events, shops
 
+SHOPS_READ_MAX = 20_000
+
 
 class Recorded(msgspec.Struct, frozen=True):
     """An event that has its numbers. `customer_number` is None for what the customer may not see."""
@@ -75,6 +77,7 @@ _customer_after = Statement(
     .limit(bindparam("most"))
 )
 _shop_head = Statement(select(shops.c.head, shops.c.epoch).where(shops.c.id == bindparam("shop")))
+_all_heads = Statement(select(shops.c.id, shops.c.head).limit(SHOPS_READ_MAX))
 _customer_head = Statement(
     select(shops.c.epoch, func.coalesce(customers.c.head, 0).label("head"))
     .select_from(
@@ -141,6 +144,11 @@ async def head(tx: Transaction, shop: str, customer: str | None = None) -> tuple
     if row is None:
         raise NotFound("no such shop")
     return row["epoch"], row["head"]
+
+
+async def heads(tx: Transaction) -> dict[str, int]:
+    """The last number given in the stream of every shop."""
+    return {row["id"]: row["head"] for row in await tx.all(_all_heads)}
 
 
 async def read_after(

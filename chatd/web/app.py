@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,9 +20,12 @@ from chatd.config import Settings
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.dispatch.work import wall_clock
 from chatd.domain.events import MailQueued
-from chatd.live.bus import MemoryBus, Publication
+from chatd.live.bus import Bus, MemoryBus, Publication
 from chatd.live.hub import Hub
-from chatd.live.presence import MemoryPresence
+from chatd.live.presence import MemoryPresence, Presence
+from chatd.live.redis_bus import RedisBus
+from chatd.live.redis_link import RedisLink
+from chatd.live.redis_presence import RedisPresence
 from chatd.live.wheel import Wheel
 from chatd.metrics import Metrics
 from chatd.notify.courier import Courier
@@ -44,7 +48,15 @@ from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
 from chatd.web.socket import SocketProtocol
-from chatd.web.upkeep import check_positions, check_sessions, check_store, every, keep_house, tell_presence
+from chatd.web.upkeep import (
+    check_positions,
+    check_positions_now,
+    check_sessions,
+    check_store,
+    every,
+    keep_house,
+    tell_presence,
+)
 
 PRESENCE_SECONDS = 0.5
 FILL_EVENTS_MAX = 1_000
@@ -68,12 +80,26 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             leave=lambda shop: bus.leave(shop),
             holes=metrics.counter("chatd_hub_holes_total", "Holes in a shop's stream that were filled from the log."),
         )
-        bus = MemoryBus(hub.receive)
-        presence = MemoryPresence(
-            lambda change: tell_presence(chat, change),
-            gone_grace_seconds=settings.presence_leave_grace_seconds,
-            hidden_grace_seconds=settings.presence_hidden_grace_seconds,
-        )
+        graces = {
+            "gone_grace_seconds": settings.presence_leave_grace_seconds,
+            "hidden_grace_seconds": settings.presence_hidden_grace_seconds,
+        }
+        link: RedisLink | None = None
+        bus: Bus
+        presence: Presence
+        if settings.redis_url:
+            link = _make_link(settings)
+            bus = RedisBus(
+                link,
+                hub.receive,
+                heard_of=hub.check_position,
+                check=lambda shops: chat.spawn(check_positions_now(chat, shops)),
+                dropped=metrics.counter("chatd_bus_dropped_total", "Events and signals that were not sent to Redis."),
+            )
+            presence = RedisPresence(link, lambda change: tell_presence(chat, change), **graces)
+        else:
+            bus = MemoryBus(hub.receive)
+            presence = MemoryPresence(lambda change: tell_presence(chat, change), **graces)
         wheel = Wheel()
         dispatch = Dispatch(
             store,
@@ -117,6 +143,8 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
 
         dispatch.watch(poke)
         wheel.start()
+        if link is not None:
+            _join_nodes(chat, link)
         carrying = loop.create_task(courier.run())
 
         async def check_courier() -> str | None:
@@ -140,6 +168,8 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             wheel.stop()
             await chat.finish_tasks(2.0)
             await bus.close()
+            if link is not None:
+                await link.close()
     finally:
         await store.close()
 
@@ -150,7 +180,7 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
     settings = chat.settings
     assets = Assets(static_directory(), reload=reload)
     rendering = Rendering(settings, assets, templates_directory(), reload=reload)
-    sessions = Sessions(settings, chat.store, chat.clock, on_end=chat.end_session)
+    sessions = Sessions(settings, chat.store, chat.clock, on_end=chat.log_out)
     passwords = Passwords()
     front = Front(settings, chat.wheel, _Sockets(chat))
     login = Login(settings, chat.store, sessions, passwords, rendering, clock=chat.clock, now=chat.loop.time)
@@ -167,6 +197,7 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
         assets,
         open_link=open_reply_link,
         checks=chat.checks,
+        degradations=chat.degradations,
         clock=chat.clock,
         now=chat.loop.time,
     )
@@ -188,6 +219,25 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
         exception_handlers=refusals.exception_handlers(),
     )
     return Guard(app, settings, refusals, counts=front.counts)
+
+
+def _make_link(settings: Settings) -> RedisLink:
+    """All nodes of an installation share its secret, and by it they know each other from another installation that uses
+    the same Redis. The node's name is new at each start."""
+    prefix = hashlib.sha256(f"chatd nodes {settings.secret}".encode()).hexdigest()[:16]
+    return RedisLink(settings.redis_url, prefix=f"chatd:{prefix}", node=secrets.token_hex(6))
+
+
+def _join_nodes(chat: Chat, link: RedisLink) -> None:
+    """Talk to the other nodes from now on."""
+
+    async def check_redis() -> str | None:
+        return link.trouble()
+
+    chat.degradations["redis"] = check_redis
+    chat.tell_nodes_of_session_end = lambda token_hash: link.say("sessions", token_hash.encode())
+    link.subscribe("sessions", lambda payload: chat.end_session(payload.decode()))
+    link.start()
 
 
 async def _read_missing(store: Store, shop: str, after: int) -> list[Publication]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Protocol
 
 import msgspec
@@ -67,12 +68,16 @@ Check = Callable[[], Awaitable[str | None]]
 """Looks whether a part works; says what is wrong in a sentence for the operator, or nothing."""
 
 
+_NONE: Mapping[str, Check] = MappingProxyType({})
+
+
 class _ExchangeLink(msgspec.Struct, forbid_unknown_fields=True):
     link: Annotated[str, msgspec.Meta(min_length=1, max_length=LINK_CHARACTERS_MAX)]
 
 
 class Pages:
-    """See the module's text. `checks` are by the name of the part."""
+    """See the module's text. `checks` are by the name of the part; `degradations` are those of parts without which
+    chatd goes on, less well."""
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Pages:
         *,
         open_link: OpenLink,
         checks: Mapping[str, Check],
+        degradations: Mapping[str, Check] = _NONE,
         clock: Callable[[], int],
         now: Callable[[], float],
     ) -> None:
@@ -95,7 +101,8 @@ class Pages:
         self._rendering = rendering
         self._assets = assets
         self._open_link = open_link
-        self._checks = dict(checks)
+        self._checks = {**degradations, **checks}
+        self._degradations = frozenset(degradations)
         self._clock = clock
         self._now = now
         self._links = RateLimiter(LINK_RATE)
@@ -201,12 +208,14 @@ class Pages:
     # ------------------------------------------------------------------ health
 
     async def _health(self, request: Request) -> Response:
-        """200 while everything works that a customer or a member of staff needs, else 503 with what does not."""
+        """200 while everything works that a customer or a member of staff needs, else 503; what does not is said."""
         names = list(self._checks)
         found = await asyncio.gather(*(self._look(name) for name in names))
         reasons = [{"part": name, "reason": reason} for name, reason in zip(names, found, strict=True) if reason]
-        body = {"status": "failing", "reasons": reasons} if reasons else {"status": "ok"}
-        return JSONResponse(body, 503 if reasons else 200, {"Cache-Control": "no-store"})
+        failing = any(reason["part"] not in self._degradations for reason in reasons)
+        status = "failing" if failing else "degraded" if reasons else "ok"
+        body = {"status": status, "reasons": reasons} if reasons else {"status": status}
+        return JSONResponse(body, 503 if failing else 200, {"Cache-Control": "no-store"})
 
     async def _look(self, name: str) -> str | None:
         try:

@@ -53,6 +53,8 @@ class Chat:
         self.sockets: set[SocketProtocol] = set()
         self.emptied = asyncio.Event()  # set when the last socket has gone
         self.draining = False
+        self.degradations: dict[str, Callable[[], Awaitable[str | None]]] = {}  # the same, where chatd goes on without
+        self.tell_nodes_of_session_end: Callable[[str], None] = lambda token_hash: None
         self.checks: dict[str, Callable[[], Awaitable[str | None]]] = {}  # by part: what is wrong with it, if anything
         self._unsent: list[SocketProtocol] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -73,6 +75,11 @@ class Chat:
         unsent, self._unsent = self._unsent, []
         for socket in unsent:
             socket.flush()
+
+    def log_out(self, token_hash: str) -> None:
+        """Staff logged out here: their sockets close now, on every node."""
+        self.end_session(token_hash)
+        self.tell_nodes_of_session_end(token_hash)
 
     def end_session(self, token_hash: str) -> None:
         """Staff logged out, or may no longer be here: their sockets close now."""

@@ -25,6 +25,10 @@ RECONNECTS_PER_SECOND = 500
 """How fast the drained clients are asked to come back, all together."""
 
 DELAY_MS_MIN = 500
+DELAY_MS_SPREAD_MIN = 250
+RETURN_MS = 200
+"""For the handshake and the hello of who comes back."""
+
 BACKLOG = 2_048
 
 logger = logging.getLogger("chatd")
@@ -97,10 +101,12 @@ async def drain(chat: Chat) -> None:
     """Send everybody elsewhere and wait until they are gone, at most `drain_seconds`."""
     chat.draining = True
     sockets = list(chat.sockets)
+    spread_ms = max(DELAY_MS_MIN + DELAY_MS_SPREAD_MIN, 1000 * len(sockets) // RECONNECTS_PER_SECOND)
+    # Whoever is back within their delay was never gone; below 375 sockets the rest are offline within a second.
+    chat.presence.say_goodbye((spread_ms + RETURN_MS) / 1000)
     if not sockets:
         return
     chat.emptied.clear()
-    spread_ms = max(DELAY_MS_MIN * 2, 1000 * len(sockets) // RECONNECTS_PER_SECOND)
     for socket in sockets:
         socket.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
     try:

@@ -4,14 +4,15 @@ served, dropping what was kept for a time only, and knowing whether its parts ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy import text
 
 from chatd.domain.commands import RecordPresence
-from chatd.errors import ChatError
+from chatd.errors import ChatError, NotFound
 from chatd.live.bus import Signal
 from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
@@ -23,6 +24,12 @@ from chatd.web.parts import Chat
 from chatd.web.welcome import STAFF_PERSON
 
 POSITION_CHECK_SECONDS = 30.0
+POSITION_POLL_SECONDS = 1.0
+"""Between two checks while the bus is in trouble: how late other nodes are then."""
+
+POSITIONS_BY_SHOP_MAX = 20
+"""Of more shops than this, all are read by one statement instead of each by its own."""
+
 SESSION_CHECK_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3_600.0
 RESULTS_KEPT_MS = 30 * 24 * 3_600_000
@@ -48,13 +55,16 @@ async def every(seconds: float, act: Callable[[], None]) -> None:
 def tell_presence(chat: Chat, change: Change) -> None:
     """Somebody came or went: those who watch hear it at once, and a customer's coming stands in the thread."""
     shop, person = change.shop, change.person
+    # To the hub and not over the bus: every node knows of everybody, and tells those who are connected to it.
     if person.startswith(STAFF_PERSON):
-        online = any(other.startswith(STAFF_PERSON) for other in chat.presence.online(shop))
-        chat.bus.publish(shop, [Signal("shop_presence", {"online": online}, EVERY_CUSTOMER)])
+        others = any(other.startswith(STAFF_PERSON) and other != person for other in chat.presence.online(shop))
+        if not others:  # else the shop was there before and still is
+            chat.hub.receive(shop, [Signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
         return
     data = {"customer": person, "online": change.online, "at": chat.clock()}
-    chat.bus.publish(shop, [Signal("presence", data)])
-    chat.spawn(_record_presence(chat, change))
+    chat.hub.receive(shop, [Signal("presence", data)])
+    if change.record:
+        chat.spawn(_record_presence(chat, change))
 
 
 async def _record_presence(chat: Chat, change: Change) -> None:
@@ -65,18 +75,37 @@ async def _record_presence(chat: Chat, change: Change) -> None:
 
 
 async def check_positions(chat: Chat) -> None:
-    """Compare how far each shop was delivered with its log, for ever. It alone finds a bus that has gone silent."""
+    """Compare how far each shop was delivered with its log, for ever. It alone finds a bus that has gone silent. While
+    the bus is known to be in trouble, the log stands in for it."""
+    checked_at = chat.loop.time()
     while True:
-        await asyncio.sleep(POSITION_CHECK_SECONDS)
-        for shop in chat.hub.shops():
+        await asyncio.sleep(POSITION_POLL_SECONDS)
+        if chat.bus.trouble() is not None or chat.loop.time() - checked_at >= POSITION_CHECK_SECONDS:
+            await check_positions_now(chat, chat.hub.shops())
+            checked_at = chat.loop.time()
 
-            async def job(tx: Transaction, shop: str = shop) -> int:
-                return (await log.head(tx, shop))[1]
 
-            try:
-                chat.hub.check_position(shop, await chat.store.read(job))
-            except ChatError as error:
-                logger.warning("the position of a shop was not checked: %s", error)
+async def check_positions_now(chat: Chat, shops: Sequence[str]) -> None:
+    """Compare how far these shops were delivered with their log, and have what is missing read."""
+
+    async def job(tx: Transaction) -> dict[str, int]:
+        if len(shops) > POSITIONS_BY_SHOP_MAX:
+            return await log.heads(tx)
+        found = {}
+        for shop in shops:
+            with contextlib.suppress(NotFound):  # removed meanwhile
+                found[shop] = (await log.head(tx, shop))[1]
+        return found
+
+    if not shops:
+        return
+    try:
+        heads = await chat.store.read(job)
+    except ChatError as error:
+        logger.warning("positions were not checked: %s", error)
+        return
+    for shop in shops:
+        chat.hub.check_position(shop, heads.get(shop, 0))
 
 
 async def check_sessions(chat: Chat) -> None:
