@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from chatd.store.people import add_token
 from chatd.store.staff import remove_staff
+from chatd.web.tokens import hash_token
 from chatd.web.upkeep import check_sessions_now
+from chatd.web.welcome import MISSED_READ_AT_ONCE
 from chatd.wire.codes import CloseCode
 from tests.clients import SHOP_ORIGIN, Client, House, Talker, opened_house
 from tests.door import until
@@ -202,6 +205,52 @@ async def test_who_missed_too_much_gets_a_fresh_snapshot(tmp_path: Path) -> None
             await customer.say(text)
         agent = await house.agent(resume={"epoch": house.shop.epoch, "number": 1})
         assert agent.welcome["resumed"] is False
+
+
+async def test_who_missed_more_than_may_wait_for_one_client_gets_a_fresh_snapshot(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, connection_queue_bytes_max=65_536) as house:
+        customer = await house.customer()
+        for _ in range(4):
+            await customer.say("\U0001f600" * 4_000)
+        place = {"epoch": house.shop.epoch, "number": 3}
+        assert (await house.agent(resume=place)).welcome["resumed"] is True
+        assert (await house.agent(resume=place | {"number": 0})).welcome["resumed"] is False
+
+
+async def test_a_long_absence_is_made_up_for_in_order(tmp_path: Path) -> None:
+    async with opened_house(tmp_path) as house:
+        customer = await house.customer()
+        for number in range(MISSED_READ_AT_ONCE * 2 + 1):
+            await customer.say(f"{number}")
+        resume = {"epoch": customer.welcome["epoch"], "number": 1}
+        again = await house.customer(token=customer.welcome["token"], resume=resume)
+        assert again.welcome["resumed"] is True
+        numbers = [(await again.receive())["number"] for _ in range(MISSED_READ_AT_ONCE * 2 + 1)]
+        assert numbers == list(range(2, MISSED_READ_AT_ONCE * 2 + 3))
+
+
+async def test_a_place_in_somebody_elses_stream_is_no_place_in_this_one(house: House) -> None:
+    one, other = await house.customer(), await house.customer()
+    conversation = (await one.say("mine"))["result"]["conversation"]
+    await other.say("and mine")
+    place = {"epoch": one.welcome["epoch"], "number": 1}
+    token, link = one.welcome["token"], "reply.a-link"
+    await house.chat.store.write(
+        partial(
+            add_token,
+            token_hash=hash_token(link),
+            shop=house.shop.id,
+            customer=one.welcome["you"]["id"],
+            conversation=conversation,
+            now=0,
+            expires_at=house.chat.clock() + 60_000,
+        )
+    )
+    assert (await house.customer(token=token, resume=place)).welcome["resumed"] is True
+    assert (await house.customer(token=other.welcome["token"], resume=place)).welcome["resumed"] is False
+    assert (await house.customer(resume=place | {"number": 0})).welcome["resumed"] is False
+    assert (await house.agent(resume=place)).welcome["resumed"] is False
+    assert (await house.customer(token=link, resume=place)).welcome["resumed"] is False
 
 
 async def test_nothing_is_missing_or_doubled_for_those_who_join_in_a_storm(house: House) -> None:

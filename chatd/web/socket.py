@@ -70,6 +70,7 @@ class SocketProtocol(asyncio.Protocol):
     __slots__ = (
         "_active",
         "_backlog",
+        "_backlog_bytes",
         "_closing_at",
         "_heard_at",
         "_late_bytes",
@@ -109,6 +110,7 @@ class SocketProtocol(asyncio.Protocol):
         self._out_bytes = 0
         self._out_frames = 0
         self._backlog: list[tuple[int, str | None, bytes]] | None = None
+        self._backlog_bytes = 0
         self._number = 0  # of its stream, the last that this client was sent
         self._paused = False
         self._closing_at: float | None = None
@@ -347,9 +349,16 @@ class SocketProtocol(asyncio.Protocol):
     # ------------------------------------------------------------------ out: the hub's side
 
     def deliver(self, chunk: Chunk) -> None:
+        if self._closing_at is not None:
+            return
         backlog = self._backlog
         if backlog is not None:
-            if len(backlog) + len(chunk.frames) > BACKLOG_FRAMES_MAX:
+            self._backlog_bytes += len(chunk.data)
+            if (
+                len(backlog) + len(chunk.frames) > BACKLOG_FRAMES_MAX
+                or self._backlog_bytes > self.chat.settings.connection_queue_bytes_max
+            ):
+                backlog.clear()
                 self._cut_slow()
             else:
                 backlog.extend(chunk.frames)

@@ -22,13 +22,15 @@ from chatd.store.snapshots import customer_snapshot, staff_snapshot
 from chatd.web.parts import Chat
 from chatd.wire.frames import Resume
 
+MISSED_READ_AT_ONCE = 100
+
 STAFF_PERSON = "staff:"
 """Before a staff id in presence: customers' ids never hold a colon."""
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     """Where a connection starts: after `number` of its own stream; `shop_number` is the shop's at the same moment.
-    Either `missed` events bring an old state there, or `snapshot` is a new one."""
+    Either `missed` events bring an old state there, or `snapshot` is a new one. `epoch` is that of the stream."""
 
     epoch: str
     number: int
@@ -43,7 +45,8 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
     most = chat.limits.resume_events_max
 
     async def job(tx: Transaction) -> Beginning:
-        epoch, shop_number = await log.head(tx, actor.shop)
+        history, shop_number = await log.head(tx, actor.shop)
+        epoch = _stream_epoch(history, actor)
         number = shop_number if customer is None else (await log.head(tx, actor.shop, customer))[1]
         missed: list[Recorded] | None = None
         if resume is not None and resume.epoch == epoch:
@@ -71,6 +74,33 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
         )
 
     return await chat.store.read(job)
+
+
+def _stream_epoch(history: str, actor: Actor) -> str:
+    """The epoch as a client is told it: it names the stream as well as the history that the stream is of. A page that
+    has become somebody else since (another tab logged in, a token was lost) must not go on with a strange stream at a
+    number that happens to fit."""
+    return ".".join([history, *([actor.id] if actor.is_customer else ()), *filter(None, [actor.conversation])])
+
+
+async def _read_missed(
+    tx: Transaction, shop: str, customer: str | None, *, after: int, missing: int, bytes_max: int
+) -> list[Recorded] | None:
+    """The events after this number; None when the log no longer goes back that far, or when they are more than may
+    wait for one client (G7): all of them are handed to the transport at once."""
+    missed: list[Recorded] = []
+    size = 0
+    while len(missed) < missing:
+        most = min(missing - len(missed), MISSED_READ_AT_ONCE)
+        page = await log.read_after(tx, shop, after=after, most=most, customer=customer)
+        size += sum(len(one.record) for one in page)
+        if not page or size > bytes_max:
+            return None
+        missed += page
+        last = page[-1].number if customer is None else page[-1].customer_number
+        assert last is not None, "a stream holds only what has a number in it"
+        after = last
+    return missed
 
 
 def welcome_message(
