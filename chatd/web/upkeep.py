@@ -18,7 +18,7 @@ from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
-from chatd.store.people import forget_tokens
+from chatd.store.people import find_here, forget_tokens
 from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
 from chatd.web.welcome import STAFF_PERSON
@@ -30,6 +30,8 @@ POSITION_POLL_SECONDS = 1.0
 POSITIONS_BY_SHOP_MAX = 20
 """Of more shops than this, all are read by one statement instead of each by its own."""
 
+DEPARTURES_SECONDS = 60.0
+DEPARTURES_AT_ONCE = 200
 SESSION_CHECK_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3_600.0
 RESULTS_KEPT_MS = 30 * 24 * 3_600_000
@@ -72,6 +74,24 @@ async def _record_presence(chat: Chat, change: Change) -> None:
         await chat.dispatch.record(change.shop, RecordPresence(customer=change.person, online=change.online))
     except ChatError as error:
         logger.warning("a coming or going was not recorded: %s", error)
+
+
+async def settle_departures(chat: Chat) -> None:
+    """Record, for ever, that those have left whom nobody has seen leaving: a node that died told of nobody. Begins
+    after
+    everybody who is still there has had time to come back."""
+    while True:
+        await asyncio.sleep(DEPARTURES_SECONDS)
+        try:
+            await settle_departures_now(chat)
+        except ChatError as error:
+            logger.warning("departures were not settled: %s", error)
+
+
+async def settle_departures_now(chat: Chat) -> None:
+    for shop, customer in await chat.store.read(lambda tx: find_here(tx, most=DEPARTURES_AT_ONCE)):
+        if not chat.presence.is_online(shop, customer):
+            await chat.dispatch.record(shop, RecordPresence(customer=customer, online=False))
 
 
 async def check_positions(chat: Chat) -> None:
