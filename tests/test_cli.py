@@ -130,7 +130,7 @@ def test_the_identity_secret_is_shown_only_when_it_is_asked_for(tea: Run) -> Non
         (("add", "Tea", "--colour", "red"), "'red' is no colour"),
         (("set", "coffee", "--name", "Coffee"), "no shop with the key 'coffee'"),
         (("set", "tea"), "Say what to change"),
-        (("set", "tea", "--email", "a@b.example\r\nBcc: c@d.example"), "is no e-mail address"),
+        (("set", "tea", "--email", "a@b.example\r\nBcc: c@d.example"), "not an e-mail address"),
         (("show", "coffee"), "no shop with the key 'coffee'"),
     ],
 )
@@ -176,7 +176,7 @@ def test_staff_are_added_listed_given_a_new_password_and_removed(tea: Run) -> No
             None,
             "somebody logs in with leo@tea.example already",
         ),
-        (("add", "leo", "--name", "Leo", "--generate"), None, "is no e-mail address"),
+        (("add", "leo", "--name", "Leo", "--generate"), None, "not an e-mail address"),
         (("add", "x@tea.example", "--name", "X", "--password-stdin"), "short\n", "password"),
         (("add", "x@tea.example", "--name", "X", "--password-stdin"), "", "password"),
         (("add", "x@tea.example", "--name", "X"), None, "use --password-stdin or --generate"),

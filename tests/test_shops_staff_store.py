@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from chatd.domain.addresses import check_email
 from chatd.errors import ChatError, Conflict, InvalidInput, NotFound, StoreUnavailable, TooLarge
 from chatd.store import shops, staff
-from chatd.store.shops import ShopDirectory, check_email, check_origin, new_shop
+from chatd.store.shops import ShopDirectory, check_origin, new_shop
 from chatd.store.sqlite import SQLiteStore
 from tests.door import NOW, a_shop, opened_store, somebody, until
 

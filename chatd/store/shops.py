@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
+from chatd.domain.addresses import check_email
 from chatd.domain.limits import Limits
 from chatd.domain.people import check_name, check_text
 from chatd.errors import ChatError, Conflict, InvalidInput, NotFound, TooLarge
@@ -64,9 +65,6 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{2,63}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
-_ADDRESS = re.compile(
-    r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+\.[^\s@<>()\[\],;:\\\".\x00-\x1f\x7f]+"
-)
 _LIMITS = Limits()
 
 
@@ -101,16 +99,6 @@ def check_origin(given: str) -> str:
         raise refusal
     default = {"http": 80, "https": 443}[scheme]
     return f"{scheme}://{host}" + ("" if port in (None, default) else f":{port}")
-
-
-def check_email(given: str, *, what: str = "email") -> str:
-    """An address that mail may be sent from or to, or log in with. Stricter than RFC 5322 on purpose: whatever could
-    end a header or begin a second address is refused."""
-    address = given.strip()
-    check_text(address, what=what, characters_max=_LIMITS.email_characters_max)
-    if not _ADDRESS.fullmatch(address) or ".." in address:
-        raise InvalidInput(f"{address[:80]!r} is no e-mail address; expected one like hello@shop.example", what=what)
-    return address
 
 
 def _check_name(given: str) -> str:

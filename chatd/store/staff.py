@@ -17,12 +17,12 @@ from typing import cast
 import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from chatd.domain.addresses import check_email
 from chatd.domain.limits import Limits
 from chatd.domain.people import Permission, Role, check_name
 from chatd.errors import Conflict, InvalidInput, NotFound
 from chatd.store.contract import Row, Statement, Transaction
 from chatd.store.schema import conversations, reads, shops, staff, staff_sessions
-from chatd.store.shops import check_email
 
 STAFF_MAX = 1_000  # of one shop
 SESSIONS_MAX = 1_000  # of one person that are ended in one go

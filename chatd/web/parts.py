@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from chatd.config import Settings
 from chatd.dispatch import Dispatch
 from chatd.domain.limits import Limits
+from chatd.domain.people import Actor
 from chatd.live.bus import Bus
 from chatd.live.hub import Hub
 from chatd.live.presence import Presence
@@ -17,8 +18,25 @@ from chatd.metrics import Metrics
 from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
 
-if TYPE_CHECKING:
-    from chatd.web.socket import SocketProtocol
+
+class OpenSocket(Protocol):
+    """A connection, as those see it who look after all of them (`web.socket` is the one there is)."""
+
+    @property
+    def session(self) -> str | None:
+        """The hash of the staff's session that it speaks for."""
+
+    @property
+    def actor(self) -> Actor | None: ...
+
+    def flush(self) -> None:
+        """Write what was collected."""
+
+    def end_session(self) -> None:
+        """Close for good."""
+
+    def send_elsewhere(self, delay_ms: int) -> None:
+        """Close, to come back after this long."""
 
 
 class Chat:
@@ -50,13 +68,13 @@ class Chat:
         self.metrics = metrics
         self.clock = clock
         self.loop = asyncio.get_running_loop()
-        self.sockets: set[SocketProtocol] = set()
+        self.sockets: set[OpenSocket] = set()
         self.emptied = asyncio.Event()  # set when the last socket has gone
         self.draining = False
         self.degradations: dict[str, Callable[[], Awaitable[str | None]]] = {}  # the same, where chatd goes on without
         self.tell_nodes_of_session_end: Callable[[str], None] = lambda token_hash: None
         self.checks: dict[str, Callable[[], Awaitable[str | None]]] = {}  # by part: what is wrong with it, if anything
-        self._unsent: list[SocketProtocol] = []
+        self._unsent: list[OpenSocket] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -65,7 +83,7 @@ class Chat:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def will_send(self, socket: SocketProtocol) -> None:
+    def will_send(self, socket: OpenSocket) -> None:
         """The socket has frames waiting: write them all, with one write each, when this turn of the loop is over."""
         if not self._unsent:
             self.loop.call_soon(self._send_all)
