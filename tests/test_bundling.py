@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from chatd.web.bundling import bundle, imports_of
-from chatd.web.slimming import slim
+from chatd.web.assets import BUNDLED
+from chatd.web.bundling import bundle
 
-BUBBLE = Path(__file__).parent.parent / "static" / "bubble"
+STATIC = Path(__file__).parent.parent / "static"
+BUBBLE = STATIC / "bubble"
 
 
 def write(folder: Path, **modules: str) -> Path:
@@ -45,7 +45,6 @@ def test_a_bundle_runs_each_module_once_and_in_order(tmp_path: Path, node_path: 
     [
         'import Default from "./log.js";',
         'import * as everything from "./log.js";',
-        'import "./log.js";',
         'export { log } from "./log.js";',
         "export default 1;",
         "export let changing = 1;",
@@ -67,12 +66,36 @@ def test_a_circle_is_refused(tmp_path: Path) -> None:
         bundle(entry)
 
 
-@pytest.mark.parametrize("name", ["panel.js", "session.js"])
-def test_addresses_keep_their_meaning(name: str) -> None:
-    """What is relative to a module's own address stays right only where the bundle is."""
-    for path in imports_of(BUBBLE / name):
-        text = slim(path.name, path.read_text(encoding="utf-8"))
-        assert path.parent == BUBBLE or not re.search(r"\bimport\s*[.(]", text), path
+@pytest.mark.node
+def test_what_is_fetched_later_is_found_from_where_the_module_stood(tmp_path: Path, node_path: str) -> None:
+    parts = tmp_path / "parts"
+    (parts / "words").mkdir(parents=True)
+    entry = write(
+        tmp_path,
+        entry='import "./parts/first.js";\nimport { word, own } from "./parts/late.js";\n'
+        "word().then((said) => console.log(JSON.stringify([globalThis.first, said, own.split('/').slice(-2)])));\n",
+    )
+    write(
+        parts,
+        first='globalThis.first = "first";\n',
+        late="/** Which. */\nexport const own = import.meta.url;\nconst name = globalThis.first && 'en';\n"
+        "export async function word() {\n  const { default: found } = await import(`./words/${name}.js`);\n"
+        "  return found;\n}\n",
+    )
+    write(parts / "words", en='export default "word";\n')
+    (tmp_path / "bundle.mjs").write_text(bundle(entry), encoding="utf-8")
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    result = subprocess.run([node_path, "bundle.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == '["first","word",["parts","late.js"]]', result.stderr
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("name", sorted(BUNDLED))
+def test_everything_that_is_served_joined_is_a_program(name: str, tmp_path: Path, node_path: str) -> None:
+    path = tmp_path / "bundle.mjs"
+    path.write_text(bundle(STATIC / name), encoding="utf-8")
+    result = subprocess.run([node_path, "--check", path], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.node

@@ -53,8 +53,8 @@ KINDS = MappingProxyType(
 )
 COMPRESSED = frozenset((".css", ".js", ".json", ".svg", ".txt", ".webmanifest"))
 
-# What shops' pages wait for is served with everything that it imports: see `web.bundling`.
-BUNDLED = frozenset(("bubble/panel.js", "bubble/session.js"))
+# What a page waits for is served with everything that it imports: see `web.bundling`.
+BUNDLED = frozenset(("bubble/panel.js", "bubble/session.js", "inbox/main.js", "messages.js"))
 
 _ADDRESS = re.compile(rf"([0-9a-f]{{{VERSION_CHARACTERS}}})/(.+)")
 

@@ -1,23 +1,26 @@
-"""One file in place of a module and everything that it imports, for what shops' pages fetch.
+"""One file in place of a module and everything that it imports, for what people wait for.
 
-The bubble's code is in many small files, one role a file; a customer far away would wait for them round after round.
+The code of the faces is in many small files, one role a file; who is far away would wait for them round after round.
 So chatd joins them when it reads them: each module becomes a function that is called once, in the order of the imports,
-and its imports become constants. Addresses relative to the entry's folder (`import("./locales/sv.js")`,
-`import.meta.url`) mean what they meant, as long as the modules that use them are in that folder.
+and its imports become constants. What a module fetches later by an address relative to its own (`import("./x.js")`,
+`import.meta.url`) is found as before, also when the module stood in another folder than the entry.
 
-It knows the forms of the house, `import { a, b as c } from "./x.js";` and `export` before a declaration, and refuses
-every other with the place, so that what it does not understand is never served.
+It knows the forms of the house, `import { a, b as c } from "./x.js";`, `import "./x.js";` and `export` before a
+declaration, and refuses every other with the place, so that what it does not understand is never served.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from chatd.web.slimming import slim
 
-_IMPORT = re.compile(r"^import\s*\{([^{}]*)\}\s*from\s*\"(\.[^\"]+)\";", re.MULTILINE)
+_IMPORT = re.compile(r"^import\s*(?:\{([^{}]*)\}\s*from\s*)?\"(\.[^\"]+)\";", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) ([A-Za-z_$][\w$]*))", re.MULTILINE)
+_LATER = re.compile(r"\bimport\(([\"`])\./")
+_OWN_ADDRESS = re.compile(r"\bimport\.meta\.url\b")
 _OTHER = re.compile(r"^(?:import\b(?!\s*\()|export\b).*", re.MULTILINE)
 
 
@@ -60,11 +63,18 @@ def _name(path: Path, order: list[Path]) -> str:
 
 def _module(path: Path, order: list[Path]) -> str:
     def constants(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return ""  # it has run before, for its effect alone
         names = ", ".join(name.strip().replace(" as ", ": ") for name in match[1].split(",") if name.strip())
         return f"const {{ {names} }} = {_name(path.parent / match[2], order)};"
 
     text = _text(path)
     exported = ", ".join(_EXPORT.findall(text))
+    if path.parent != order[-1].parent:
+        own = Path(os.path.relpath(path, order[-1].parent)).as_posix()
+        folder = own.rpartition("/")[0]
+        text = _LATER.sub(lambda match: f"import({match[1]}./{folder}/", text)
+        text = _OWN_ADDRESS.sub(f'new URL("{own}",import.meta.url).href', text)
     text = _EXPORT.sub("", _IMPORT.sub(constants, text))
     if other := _OTHER.search(text):
         raise ValueError(f"{path}: cannot be bundled because of {other[0]!r}")
