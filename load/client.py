@@ -1,0 +1,267 @@
+"""One client of a system under load: it connects, says hello, resumes, and checks everything that it is told.
+
+`Seat` says where and as whom; `Client` keeps its place in the stream over reconnects; `Sender` is a voice of a client,
+with messages that it numbers. What is measured of all this is kept by `traffic.Traffic`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from load.check import Sequence as Numbers
+from load.dialects import ACK, COUNTER_MAX, EVENT, REFUSED, WELCOME, Dialect
+from load.websocket import Memo, WebSocket, open_websocket
+
+if TYPE_CHECKING:
+    from load.traffic import Traffic
+
+OPEN_SECONDS = 20.0
+IN_FLIGHT_MAX = 16_384
+_RING = IN_FLIGHT_MAX - 1
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a client connects, and as whom. `hello` makes the credentials anew for each try, for a ticket is short of
+    life."""
+
+    url: str
+    address: str | None
+    origin: str | None
+    dialect: Dialect
+    hello: Callable[[], Mapping[str, Any]]
+
+
+class Cut(Exception):
+    """The server ended the connection before it was of use."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the server closed with {code}")
+        self.code = code
+
+
+class Overrun(Exception):
+    """More messages are under way than the harness keeps: the server is far behind the pace."""
+
+
+class Client:
+    """See the module's text. Clients that follow the same stream may share a `memo`."""
+
+    __slots__ = (
+        "_epoch",
+        "_leaving",
+        "_ponged",
+        "_seat",
+        "_socket",
+        "_token",
+        "_traffic",
+        "_welcomed",
+        "conversation",
+        "heard",
+        "memo",
+        "resumes",
+        "stream",
+    )
+
+    def __init__(self, seat: Seat, traffic: Traffic, memo: Memo | None = None) -> None:
+        self._seat = seat
+        self._traffic = traffic
+        self._socket: WebSocket | None = None
+        self._token: str | None = None
+        self._epoch: str | None = None
+        self._welcomed: asyncio.Future[None] | None = None
+        self._ponged: asyncio.Future[None] | None = None
+        self._leaving = False
+        self.memo = memo
+        self.conversation: str | None = None
+        self.stream = Numbers()
+        self.heard: dict[str, Numbers] = {}
+        self.resumes = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._seat.dialect
+
+    # ------------------------------------------------------------------ coming and going
+
+    async def open(self) -> None:
+        """Connect, say hello, wait for the welcome. Raises `OSError`, `HandshakeRefused`, `Cut`."""
+        seat = self._seat
+        self._leaving = False
+        async with asyncio.timeout(OPEN_SECONDS):
+            dialect = seat.dialect
+            self._socket = await open_websocket(
+                seat.url,
+                self,
+                dialect.read,
+                origin=seat.origin,
+                subprotocol=dialect.subprotocol,
+                binary=dialect.binary,
+                memo=self.memo,
+                address=seat.address,
+            )
+            if not dialect.greets:
+                return
+            fields = dict(seat.hello())
+            if self._token is not None:
+                fields["token"] = self._token
+            if self._epoch is not None:
+                fields["resume"] = {"epoch": self._epoch, "number": self.stream.last}
+            self._welcomed = asyncio.get_running_loop().create_future()
+            self._socket.send(dialect.hello(fields))
+            try:
+                await self._welcomed
+            finally:
+                self._welcomed = None
+
+    def leave(self) -> None:
+        """A goodbye in good order; nobody waits for the answer."""
+        self._leaving = True
+        if self._socket is not None:
+            self._socket.close()
+
+    def cut(self) -> None:
+        """Gone at once, without a goodbye."""
+        self._leaving = True
+        if self._socket is not None:
+            self._socket.abort()
+            self._socket = None
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the server still answers a ping."""
+        if self._socket is None:
+            return False
+        self._ponged = asyncio.get_running_loop().create_future()
+        self._socket.ping()
+        try:
+            await asyncio.wait_for(self._ponged, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._ponged = None
+        return True
+
+    def send_all(self, payloads: Sequence[bytes]) -> None:
+        if self._socket is not None:
+            self._socket.send_all(payloads)
+
+    # ------------------------------------------------------------------ the connection's side
+
+    def take(self, frames: Sequence[Any]) -> None:
+        now = perf_counter_ns()
+        traffic, stream = self._traffic, self.stream
+        for frame in frames:
+            kind = frame[0]
+            if kind == EVENT:
+                _, number, name, counter, conversation = frame
+                fresh = stream.take(number)
+                if name is not None and fresh and (sender := traffic.senders.get(name)) is not None:
+                    self.conversation = conversation
+                    heard = self.heard.get(name)
+                    if heard is None:
+                        heard = self.heard[name] = Numbers()
+                    if heard.take(counter) and sender.client is not self:
+                        traffic.arrived(sender, counter, conversation, now)
+            elif kind == ACK:
+                traffic.acknowledged(frame, now)
+            elif kind == WELCOME:
+                self._begin(frame)
+            elif kind == REFUSED:
+                traffic.refused(frame)
+
+    def _begin(self, frame: tuple[Any, ...]) -> None:
+        _, epoch, number, resumed, token = frame
+        if resumed:
+            self.resumes += 1
+        else:
+            if self._epoch is not None:
+                self._traffic.faults.afresh += 1
+            self.stream.begin_at(number)
+        self._epoch = epoch
+        self._token = token or self._token
+        if self._welcomed is not None and not self._welcomed.done():
+            self._welcomed.set_result(None)
+
+    def pong(self) -> None:
+        if self._ponged is not None and not self._ponged.done():
+            self._ponged.set_result(None)
+
+    def lost(self, code: int) -> None:
+        if self._welcomed is not None and not self._welcomed.done():
+            self._welcomed.set_exception(Cut(code))
+        elif not self._leaving:
+            self._traffic.faults.cut += 1
+            self._traffic.faults.note(f"the server ended a connection with {code}")
+        if not self._leaving:
+            self._socket = None
+
+
+class Sender:
+    """A voice of a client. Its messages reach `expected` others; a message is under way until all of them have it and,
+    where the system acknowledges, its acknowledgement is here."""
+
+    __slots__ = (
+        "_awaited",
+        "_expected",
+        "_template",
+        "client",
+        "counter",
+        "in_flight",
+        "name",
+        "receivers",
+        "refused",
+        "sent_ns",
+        "unacked",
+    )
+
+    def __init__(
+        self, client: Client, name: str, text: str, receivers: Sequence[Client], conversation: str | None
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.receivers = receivers
+        self.counter = 0
+        self.in_flight = 0
+        self.unacked: set[int] = set()
+        self.refused: set[int] = set()
+        self.sent_ns = [0] * IN_FLIGHT_MAX
+        self._awaited = [0] * IN_FLIGHT_MAX
+        self._expected = len(receivers) + client.dialect.acknowledges
+        self._template = client.dialect.message(name, text, conversation)
+
+    def say(self, count: int = 1) -> None:
+        """Send so many messages with one write. Raises `Overrun`."""
+        if self.in_flight + count > IN_FLIGHT_MAX or self.counter + count > COUNTER_MAX:
+            raise Overrun(f"{self.in_flight:,} messages of one sender are under way")
+        payloads = []
+        now = perf_counter_ns()
+        for counter in range(self.counter + 1, self.counter + count + 1):
+            slot = counter & _RING
+            self.sent_ns[slot] = now
+            self._awaited[slot] = self._expected
+            payloads.append(self._template.at(counter))
+            if self.client.dialect.acknowledges:
+                self.unacked.add(counter)
+        self.counter += count
+        self.in_flight += count
+        self.client.send_all(payloads)
+
+    def settle(self, counter: int) -> bool:
+        """One of those that were awaited has come; whether it was the last."""
+        slot = counter & _RING
+        self._awaited[slot] -= 1
+        if self._awaited[slot] == 0:
+            self.in_flight -= 1
+            return True
+        return False
+
+    def sent_at(self, counter: int) -> int:
+        return self.sent_ns[counter & _RING]

@@ -1,0 +1,160 @@
+"""Many connections: *idle* and *storm*.
+
+idle     N customers connect, say hello, and then nothing: handshakes a second, memory for each, and whether all are
+         still there at the end
+storm    N customers with a conversation are cut off at once, miss messages, and all come back at once: how long
+         until each has everything, and what a pair that had nothing to do with it feels
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from load.client import Client, Cut
+from load.measure import Meter, rounded
+from load.scenarios import OPENED_AT_ONCE, Plan, Run, introduce, open_pairs, run_of, words
+from load.systems import Running
+from load.traffic import Progress, Traffic, open_all, until
+from load.websocket import HandshakeRefused
+
+FIRST_CONNECTIONS = 20
+"""Opened before memory is measured: what a server loads and makes once is not the price of a connection."""
+
+ANSWER_SECONDS = 10.0
+QUIET_SECONDS = 0.5
+STORM_SECONDS_MAX = 120.0
+RETRY_SECONDS = (0.2, 1.0)
+BYSTANDERS_PER_SECOND = 50.0
+
+
+async def idle(running: Running, plan: Plan, progress: Progress) -> list[Run]:
+    traffic, meter = Traffic(), Meter(running.pids)
+    workload = f"idle-{plan.connections}"
+    try:
+        first = [traffic.client(running.customer(0)) for _ in range(FIRST_CONNECTIONS)]
+        await open_all(first, at_once=OPENED_AT_ONCE)
+        await asyncio.sleep(QUIET_SECONDS)
+
+        crowd = [traffic.client(running.customer(number % running.rooms)) for number in range(plan.connections)]
+        rss, cpu, start = meter.rss_kib(), meter.cpu_seconds(), time.perf_counter()
+        await open_all(crowd, at_once=OPENED_AT_ONCE, progress=lambda line: progress(f"{workload}  {line}"))
+        opening_seconds = time.perf_counter() - start
+        cpu_opening = None if cpu is None else (meter.cpu_seconds() or 0.0) - cpu
+        await asyncio.sleep(QUIET_SECONDS)
+        rss_after = meter.rss_kib()
+
+        span = await traffic.measure(plan.seconds, meter, lambda _: progress(f"{workload}  {_open(crowd):,} open"))
+        traffic.faults.cut += await _silent(crowd)
+        return [
+            Run(
+                workload=workload,
+                rss_kib_per_connection=None
+                if rss is None or rss_after is None
+                else rounded((rss_after - rss) / plan.connections, 2),
+                handshakes_per_s=rounded(plan.connections / opening_seconds),
+                faults=traffic.judge(),
+                detail={
+                    "cpu_us_per_handshake": None
+                    if cpu_opening is None
+                    else rounded(cpu_opening * 1e6 / plan.connections),
+                    "idle_cpu_share": None if span.cpu_seconds is None else rounded(span.cpu_seconds / span.seconds, 4),
+                },
+            )
+        ]
+    finally:
+        await traffic.leave()
+
+
+def _open(clients: Sequence[Client]) -> int:
+    return sum(client.is_open for client in clients)
+
+
+async def _silent(clients: Sequence[Client]) -> int:
+    """How many have a connection that no longer answers. One that was told to be gone is counted already."""
+    there = [client for client in clients if client.is_open]
+    answers = await asyncio.gather(*(client.answers(ANSWER_SECONDS) for client in there))
+    return answers.count(False)
+
+
+async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
+    traffic, beside, meter = Traffic(), Traffic(), Meter(running.pids)
+    workload = f"storm-{plan.connections}"
+    try:
+        bystanders = await open_pairs(beside, running, plan, count=1)
+        # The crowd is of another shop than the bystanders, where there are several.
+        room = 1 % running.rooms
+        agent = traffic.client(running.staff(room))
+        crowd = [traffic.client(running.customer(room)) for _ in range(plan.connections)]
+        await open_all([agent, *crowd], at_once=OPENED_AT_ONCE, progress=lambda line: progress(f"{workload}  {line}"))
+        text = words(plan.text_characters)
+        await introduce(traffic, [traffic.sender(customer, text, [agent]) for customer in crowd])
+
+        for customer in crowd:
+            customer.cut()
+        answering = [traffic.sender(agent, text, [customer], customer.conversation) for customer in crowd]
+        for sender in answering:
+            sender.say(plan.missed)
+        # They are not there to hear it; that it was taken is what the agent waits for.
+        taken = await until(lambda: not any(sender.unacked for sender in answering), STORM_SECONDS_MAX)
+        if not taken:
+            traffic.faults.note("the agent's messages to those away were not acknowledged in time")
+
+        progress(f"{workload}  {len(crowd):,} come back at once")
+        resumes = sum(customer.resumes for customer in crowd)
+        async with beside.paced(bystanders, per_second=BYSTANDERS_PER_SECOND):
+            await asyncio.sleep(plan.warm_seconds)
+            measuring = asyncio.create_task(
+                beside.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
+            )
+            await asyncio.sleep(0)
+            cpu, start = meter.cpu_seconds(), time.perf_counter()
+            tries = await _come_back(crowd, start + STORM_SECONDS_MAX)
+            back_seconds = time.perf_counter() - start
+            await until(lambda: all(not sender.in_flight for sender in answering), STORM_SECONDS_MAX)
+            caught_up_seconds = time.perf_counter() - start
+            cpu_back = None if cpu is None else (meter.cpu_seconds() or 0.0) - cpu
+            span = await measuring
+        await traffic.settle()
+        await beside.settle()
+        faults = traffic.judge()
+        faults.add(beside.judge())
+        run = run_of(
+            workload,
+            span,
+            faults,
+            back_seconds=rounded(back_seconds, 3),
+            caught_up_seconds=rounded(caught_up_seconds, 3),
+            cpu_us_per_handshake=None if cpu_back is None else rounded(cpu_back * 1e6 / len(crowd)),
+            resumed=float(sum(customer.resumes for customer in crowd) - resumes),
+            tries_per_connection=rounded(tries / len(crowd), 3),
+        )
+        # CPU and deliveries of this stretch are those of the handshakes; the latencies are the bystanders'.
+        run.cpu_us_per_delivery = run.deliveries_per_s = None
+        run.handshakes_per_s = rounded(len(crowd) / back_seconds)
+        return [run]
+    finally:
+        await beside.leave()
+        await traffic.leave()
+
+
+async def _come_back(clients: Sequence[Client], end: float) -> int:
+    """All at once, each trying again after a random while until it is in; how many tries it took. Those that are not
+    back at the end are left to the verdict."""
+
+    async def come_back(client: Client) -> int:
+        tries = 0
+        while time.perf_counter() < end:
+            tries += 1
+            try:
+                await client.open()
+            except (OSError, HandshakeRefused, Cut):
+                client.cut()
+                await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+            else:
+                break
+        return tries
+
+    return sum(await asyncio.gather(*(come_back(client) for client in clients)))

@@ -1,0 +1,138 @@
+"""What the frames of a system say. A dialect writes messages and reads whatever comes into plain tuples:
+
+    (EVENT, number, sender, counter, conversation)    sender None: an event that is no message of the harness
+    (ACK, sender, counter, conversation)
+    (WELCOME, epoch, number, resumed, token)
+    (REFUSED, sender, counter, sentence)
+    (OTHER,)
+
+A message's id is its sender's name and a counter, `name-00000001`: who reads it knows what must come next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgpack
+
+from chatd.wire.frames import VERSION
+
+EVENT, ACK, WELCOME, REFUSED, OTHER = range(5)
+
+COUNTER_DIGITS = 8
+COUNTER_MAX = 10**COUNTER_DIGITS - 1
+_PLACEHOLDER = "9" * COUNTER_DIGITS
+
+Codec = Literal["json", "msgpack"]
+Frame = tuple[Any, ...]
+
+
+def split_id(client_id: Any) -> tuple[str | None, int]:
+    """Sender and counter of an id; None for one that the harness has not made."""
+    if isinstance(client_id, str) and client_id[-COUNTER_DIGITS:].isdigit():
+        return client_id[: -COUNTER_DIGITS - 1], int(client_id[-COUNTER_DIGITS:])
+    return None, 0
+
+
+class Template:
+    """A message of which only the counter changes, encoded once."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self, encoded: bytes) -> None:
+        self._head, found, self._tail = encoded.partition(_PLACEHOLDER.encode())
+        assert found, "a message carries its id"
+
+    def at(self, counter: int) -> bytes:
+        return b"%b%08d%b" % (self._head, counter, self._tail)
+
+
+class Dialect(Protocol):
+    """One system's language."""
+
+    @property
+    def subprotocol(self) -> str | None: ...
+
+    @property
+    def binary(self) -> bool: ...
+
+    @property
+    def greets(self) -> bool:
+        """Whether a connection begins with a hello that a welcome answers."""
+
+    @property
+    def acknowledges(self) -> bool: ...
+
+    def hello(self, fields: Mapping[str, Any]) -> bytes: ...
+
+    def message(self, sender: str, text: str, conversation: str | None) -> Template: ...
+
+    def read(self, payload: bytes) -> Frame: ...
+
+
+class ChatdDialect:
+    """docs/protocol.md, in JSON or MessagePack. Decoded by other libraries than chatd's own, so that a fault of its
+    encoder would show here."""
+
+    greets = True
+    acknowledges = True
+
+    def __init__(self, codec: Codec) -> None:
+        self.subprotocol = f"chatd.v1.{codec}"
+        self.binary = codec == "msgpack"
+
+    def _encode(self, frame: Mapping[str, Any]) -> bytes:
+        return msgpack.packb(frame) if self.binary else json.dumps(frame, separators=(",", ":")).encode()
+
+    def hello(self, fields: Mapping[str, Any]) -> bytes:
+        return self._encode({"type": "hello", "version": VERSION, **fields})
+
+    def message(self, sender: str, text: str, conversation: str | None) -> Template:
+        frame: dict[str, Any] = {
+            "type": "send_message",
+            "id": f"{sender}-{_PLACEHOLDER}",
+            "parts": [{"type": "text", "text": text}],
+        }
+        if conversation is not None:
+            frame["conversation"] = conversation
+        return Template(self._encode(frame))
+
+    def read(self, payload: bytes) -> Frame:
+        frame = msgpack.unpackb(payload) if self.binary else json.loads(payload)
+        kind = frame["type"]
+        if kind == "event":
+            event = frame["event"]
+            message = event.get("message")
+            if message is None:
+                return (EVENT, frame["number"], None, 0, None)
+            sender, counter = split_id(message["client_id"])
+            return (EVENT, frame["number"], sender, counter, event["conversation"])
+        if kind == "ack":
+            return (ACK, *split_id(frame["id"]), frame["result"].get("conversation"))
+        if kind == "welcome":
+            return (WELCOME, frame["epoch"], frame["number"], frame["resumed"], frame.get("token"))
+        if kind == "error":
+            return (REFUSED, *split_id(frame["id"]), f"{frame['code']}: {frame['message']}")
+        return (OTHER,)
+
+
+class RelayDialect:
+    """A bare relay: whatever one says, everybody else in the room is sent, and nothing is kept or answered. The only
+    number is that of the sender."""
+
+    subprotocol = None
+    binary = False
+    greets = False
+    acknowledges = False
+
+    def hello(self, fields: Mapping[str, Any]) -> bytes:
+        raise AssertionError("a relay knows no hello")
+
+    def message(self, sender: str, text: str, conversation: str | None) -> Template:
+        return Template(json.dumps({"id": f"{sender}-{_PLACEHOLDER}", "text": text}, separators=(",", ":")).encode())
+
+    def read(self, payload: bytes) -> Frame:
+        sender, counter = split_id(json.loads(payload)["id"])
+        return (EVENT, counter, sender, counter, None)
