@@ -65,8 +65,8 @@ class ProgressLine:
 @click.option("--seconds", type=click.FloatRange(0.2, 600), default=5.0, help="How long each workload is measured.")
 @click.option("--warm-seconds", type=click.FloatRange(0, 60), default=1.0, help="How long it runs before that.")
 @click.option("--turns", type=click.IntRange(1, 20), default=3, help="Rows are the medians of so many.")
-@click.option("--pairs", type=click.IntRange(1, 1_000), default=20, help="pairs: customers, with an agent each.")
-@click.option("--window", type=click.IntRange(1, 1_000), default=8, help="pairs, saturated: messages under way each.")
+@click.option("--pairs", type=click.IntRange(1, 1_000), default=50, help="pairs: customers, with an agent each.")
+@click.option("--window", type=click.IntRange(1, 1_000), default=1, help="pairs, saturated: messages under way each.")
 @click.option(
     "--rate", type=click.FloatRange(1, 100_000), default=1_000.0, help="pairs, paced: messages a second in all."
 )

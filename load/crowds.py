@@ -31,7 +31,7 @@ BYSTANDERS_PER_SECOND = 50.0
 
 
 async def idle(running: Running, plan: Plan, progress: Progress) -> list[Run]:
-    traffic, meter = Traffic(), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
     workload = f"idle-{plan.connections}"
     try:
         first = [traffic.client(running.customer(0)) for _ in range(FIRST_CONNECTIONS)]
@@ -80,7 +80,8 @@ async def _silent(clients: Sequence[Client]) -> int:
 
 
 async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
-    traffic, beside, meter = Traffic(), Traffic(), Meter(running.pids)
+    traffic, beside = Traffic(plan.settle_seconds), Traffic(plan.settle_seconds)
+    meter = Meter(running.pids)
     workload = f"storm-{plan.connections}"
     try:
         bystanders = await open_pairs(beside, running, plan, count=1)

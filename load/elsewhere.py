@@ -35,8 +35,8 @@ class Refused(Exception):
 
 
 def resolve(url: str, *, anywhere: bool) -> str:
-    """The IP address behind a URL of chatd. Raises `Refused` for what is no such URL, has no address, or is not on this
-    machine: a load test of somebody else's server is an attack."""
+    """The IP address that answers behind a URL of chatd. Raises `Refused` for what is no such URL, where nobody
+    answers, and for what is not on this machine: a load test of somebody else's server is an attack."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise Refused(f"{url!r} is no address of a chatd; expected one like http://localhost:8000, without a path.")
@@ -52,7 +52,11 @@ def resolve(url: str, *, anywhere: bool) -> str:
             f"{parts.hostname} is not on this machine ({', '.join(sorted(set(addresses)))}). If the server is yours"
             " and may be loaded, say so with --anywhere."
         )
-    return addresses[0]
+    for address in addresses:
+        with contextlib.suppress(OSError):
+            socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+            return address
+    raise Refused(f"nothing listens at {parts.netloc}.")
 
 
 class StaffLogin:

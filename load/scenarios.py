@@ -32,8 +32,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: float = 5.0
     warm_seconds: float = 1.0
-    pairs: int = 20
-    window: int = 8
+    settle_seconds: float = 15.0
+    pairs: int = 50
+    window: int = 1
     rate: float = 1_000.0
     followers: int = 200
     burst: int = 10
@@ -126,7 +127,7 @@ async def pairs(running: Running, plan: Plan, progress: Progress) -> list[Run]:
 
 
 async def _pairs(running: Running, plan: Plan, progress: Progress, *, saturated: bool) -> Run:
-    traffic, meter = Traffic(), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
     try:
         senders = await open_pairs(traffic, running, plan, count=plan.pairs)
         if saturated:
@@ -151,7 +152,7 @@ async def fanout(running: Running, plan: Plan, progress: Progress) -> list[Run]:
 
 async def _fanout(running: Running, plan: Plan, progress: Progress, *, burst: int) -> Run:
     """The next burst goes out when everybody has the last one, so `p99_us` is the time to reach nearly all of them."""
-    traffic, meter = Traffic(), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
     name = "single" if burst == 1 else f"bursts-of-{burst}"
     workload = f"fanout-{plan.followers}/{name}"
     try:

@@ -25,9 +25,6 @@ from load.measure import Latencies, Meter
 from load.websocket import Memo
 
 SAMPLE_SECONDS = 0.25
-SETTLE_SECONDS = 15.0
-"""How long what is under way may take to arrive when the senders have stopped; what then is missing counts as lost."""
-
 PACE_SECONDS = 0.001
 Progress = Callable[[str], None]
 
@@ -49,7 +46,8 @@ class Span:
 class Traffic:
     """See the module's text. `tag` marks the messages of this run, so that others on the same server are none of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle_seconds: float) -> None:
+        self._settle_seconds = settle_seconds
         self.tag = secrets.token_hex(3)
         self.faults = Faults()
         self.senders: dict[str, Sender] = {}
@@ -175,8 +173,9 @@ class Traffic:
         return sum(sender.counter for sender in self.senders.values())
 
     async def settle(self) -> None:
-        """Wait until all that was sent is acknowledged and everywhere, at most `SETTLE_SECONDS`."""
-        await until(lambda: self.in_flight == 0 or self.faults.cut > 0 or self.faults.refused > 0, SETTLE_SECONDS)
+        """Wait until all that was sent is acknowledged and everywhere, at most `settle_seconds`: what is missing then
+        counts as lost."""
+        await until(lambda: self.in_flight == 0 or self.faults.cut > 0 or self.faults.refused > 0, self._settle_seconds)
 
     def judge(self) -> Faults:
         """The verdict on everything that was said."""
