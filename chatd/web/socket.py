@@ -28,9 +28,17 @@ from chatd.web.handshake import Accepted
 from chatd.web.identify import identify_customer, identify_staff
 from chatd.web.parts import Chat
 from chatd.web.typing_signals import TypingSignals
-from chatd.web.welcome import STAFF_PERSON, read_beginning, welcome_message
+from chatd.web.welcome import (
+    Backlog,
+    missed_frames,
+    own_frame,
+    person_of,
+    read_beginning,
+    stream_of,
+    welcome_message,
+)
 from chatd.wire.codes import CloseCode
-from chatd.wire.frames import Codec, Hello, ack_frame, encode, error_frame, event_frame
+from chatd.wire.frames import Codec, Hello, ack_frame, encode, error_frame
 from chatd.wire.protocol import Close, Reply, ServerProtocol, State
 from chatd.wire.websocket import (
     BINARY,
@@ -51,11 +59,8 @@ CLOSE_SECONDS = 5.0
 LATE_BYTES_MAX = 65_536
 """What is read after our close frame, in search of the answer to it. Nobody has more on the way who was told to go."""
 
-BACKLOG_FRAMES_MAX = 5_000
 QUERIES_MAX = 8
 WRITE_BUFFER_BYTES = 65_536
-
-ELSEWHERE = b'{"type":"elsewhere"}'
 
 _EXPECTED: dict[Codec, int] = {"json": TEXT, "msgpack": BINARY}
 _MESSAGES = frozenset((TEXT, BINARY))
@@ -70,7 +75,6 @@ class SocketProtocol(asyncio.Protocol):
     __slots__ = (
         "_active",
         "_backlog",
-        "_backlog_bytes",
         "_closing_at",
         "_heard_at",
         "_late_bytes",
@@ -109,8 +113,7 @@ class SocketProtocol(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._out_frames = 0
-        self._backlog: list[tuple[int, str | None, bytes]] | None = None
-        self._backlog_bytes = 0
+        self._backlog: Backlog | None = None
         self._number = 0  # of its stream, the last that this client was sent
         self._paused = False
         self._closing_at: float | None = None
@@ -141,8 +144,8 @@ class SocketProtocol(asyncio.Protocol):
             chat.emptied.set()
         actor = self.actor
         if actor is not None:
-            chat.hub.unfollow(self, actor.shop, _stream(actor))
-            chat.presence.release(actor.shop, _person(actor), self.name, now=chat.loop.time())
+            chat.hub.unfollow(self, actor.shop, stream_of(actor))
+            chat.presence.release(actor.shop, person_of(actor), self.name, now=chat.loop.time())
         if self._on_lost is not None:
             self._on_lost()
             self._on_lost = None
@@ -269,7 +272,7 @@ class SocketProtocol(asyncio.Protocol):
         assert self.actor is not None
         self._active = signal.active
         self.chat.presence.hold(
-            self.actor.shop, _person(self.actor), self.name, active=signal.active, now=self._heard_at
+            self.actor.shop, person_of(self.actor), self.name, active=signal.active, now=self._heard_at
         )
 
     def _signal_typing(self, signal: SetTyping) -> None:
@@ -291,11 +294,11 @@ class SocketProtocol(asyncio.Protocol):
             if self._is_gone():
                 return
             self.session = identified.session
-            self._backlog = []
+            backlog = self._backlog = Backlog(chat.settings.connection_queue_bytes_max)
             self.actor = actor
-            chat.hub.follow(self, actor.shop, _stream(actor))
+            chat.hub.follow(self, actor.shop, stream_of(actor))
             self._active = hello.active
-            chat.presence.hold(actor.shop, _person(actor), self.name, active=hello.active, now=chat.loop.time())
+            chat.presence.hold(actor.shop, person_of(actor), self.name, active=hello.active, now=chat.loop.time())
             beginning = await read_beginning(chat, actor, hello.resume)
         except NotAuthenticated as error:
             self._send(error_frame(self.codec, None, error))
@@ -318,50 +321,29 @@ class SocketProtocol(asyncio.Protocol):
                 welcome_message(chat, actor, beginning, hello.resume, connection=self.name, token=identified.token),
             )
         )
-        number = beginning.number
-        customer = actor.is_customer
-        frames: list[bytes] = []
-        for missed in beginning.missed or ():
-            own = missed.customer_number if customer else missed.number
-            assert own is not None, "a stream holds only what has a number in it"
-            frames.append(self._own_frame(own, missed.conversation, event_frame(self.codec, own, missed.record)))
-        backlog, self._backlog = self._backlog, None
-        for own, conversation, event in backlog or ():
-            if own > number:
-                number = own
-                frames.append(self._own_frame(own, conversation, event))
+        self._number = beginning.number
+        frames = missed_frames(self.codec, actor, beginning)
+        self._backlog = None
+        for number, conversation, event in backlog.frames:
+            if number > self._number:
+                self._number = number
+                frames.append(own_frame(self.codec, actor, number, conversation, event))
         if frames:
             self._send(b"".join(frames))
-        self._number = number
         self._protocol.opened()
 
     def _is_gone(self) -> bool:
         """Asked again after each wait: the peer does not wait for us to have finished."""
         return self._transport is None
 
-    def _own_frame(self, number: int, conversation: str | None, event: bytes) -> bytes:
-        """The frame, unless this client sees one conversation only and the event is of another."""
-        assert self.actor is not None
-        if self.actor.conversation is None or self.actor.conversation == conversation:
-            return event
-        return event_frame(self.codec, number, ELSEWHERE)
-
     # ------------------------------------------------------------------ out: the hub's side
 
     def deliver(self, chunk: Chunk) -> None:
         if self._closing_at is not None:
             return
-        backlog = self._backlog
-        if backlog is not None:
-            self._backlog_bytes += len(chunk.data)
-            if (
-                len(backlog) + len(chunk.frames) > BACKLOG_FRAMES_MAX
-                or self._backlog_bytes > self.chat.settings.connection_queue_bytes_max
-            ):
-                backlog.clear()
+        if self._backlog is not None:
+            if not self._backlog.keep(chunk):
                 self._cut_slow()
-            else:
-                backlog.extend(chunk.frames)
             return
         if chunk.frames[0][0] <= self._number:
             # The store was ahead of the bus: the welcome had this already.
@@ -372,7 +354,8 @@ class SocketProtocol(asyncio.Protocol):
         self._number = chunk.frames[-1][0]
         actor = self.actor
         if actor is not None and actor.conversation is not None:
-            self._send(b"".join([self._own_frame(*entry) for entry in chunk.frames]), len(chunk.frames))
+            frames = [own_frame(self.codec, actor, *entry) for entry in chunk.frames]
+            self._send(b"".join(frames), len(frames))
         else:
             self._send(chunk.data, len(chunk.frames))
 
@@ -462,12 +445,3 @@ class SocketProtocol(asyncio.Protocol):
             return self._heard_at + settings.silent_after_seconds
         self.close(CloseCode.SILENT, "nothing was heard for too long")
         return None
-
-
-def _stream(actor: Actor) -> str | None:
-    """Whose stream an actor follows: a customer's own, or (None) the shop's."""
-    return actor.id if actor.is_customer else None
-
-
-def _person(actor: Actor) -> str:
-    return actor.id if actor.is_customer else STAFF_PERSON + actor.id

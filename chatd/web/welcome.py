@@ -15,17 +15,50 @@ from typing import Any
 import msgspec
 
 from chatd.domain.people import Actor
+from chatd.live.hub import Chunk
 from chatd.store import log
 from chatd.store.contract import Transaction
 from chatd.store.log import Recorded
 from chatd.store.snapshots import customer_snapshot, staff_snapshot
 from chatd.web.parts import Chat
-from chatd.wire.frames import Resume
+from chatd.wire.frames import Codec, Resume, event_frame
 
 MISSED_READ_AT_ONCE = 100
+BACKLOG_FRAMES_MAX = 5_000
+
+ELSEWHERE = b'{"type":"elsewhere"}'
 
 STAFF_PERSON = "staff:"
 """Before a staff id in presence: customers' ids never hold a colon."""
+
+
+def stream_of(actor: Actor) -> str | None:
+    """Whose stream an actor follows: a customer's own, or (None) the shop's."""
+    return actor.id if actor.is_customer else None
+
+
+def person_of(actor: Actor) -> str:
+    """Who an actor is in presence."""
+    return actor.id if actor.is_customer else STAFF_PERSON + actor.id
+
+
+class Backlog:
+    """What happens between hello and welcome: `frames` with their numbers and conversations, bounded."""
+
+    __slots__ = ("_bytes_left", "frames")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.frames: list[tuple[int, str | None, bytes]] = []
+        self._bytes_left = bytes_max
+
+    def keep(self, chunk: Chunk) -> bool:
+        """False when it is too much: then nothing is kept any more."""
+        self._bytes_left -= len(chunk.data)
+        if self._bytes_left < 0 or len(self.frames) + len(chunk.frames) > BACKLOG_FRAMES_MAX:
+            self.frames.clear()
+            return False
+        self.frames.extend(chunk.frames)
+        return True
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +74,7 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beginning:
     """One read, of one moment. Raises `NotFound` when shop or staff are gone, `StoreUnavailable`."""
-    customer = actor.id if actor.is_customer else None
+    customer = stream_of(actor)
     most = chat.limits.resume_events_max
 
     async def job(tx: Transaction) -> Beginning:
@@ -129,3 +162,21 @@ def welcome_message(
     if not resumed:
         message["snapshot"] = beginning.snapshot
     return message
+
+
+def missed_frames(codec: Codec, actor: Actor, beginning: Beginning) -> list[bytes]:
+    """What follows a welcome that resumed."""
+    frames: list[bytes] = []
+    for missed in beginning.missed or ():
+        number = missed.customer_number if actor.is_customer else missed.number
+        assert number is not None, "a stream holds only what has a number in it"
+        event = event_frame(codec, number, missed.record)
+        frames.append(own_frame(codec, actor, number, missed.conversation, event))
+    return frames
+
+
+def own_frame(codec: Codec, actor: Actor, number: int, conversation: str | None, event: bytes) -> bytes:
+    """The frame, unless this actor sees one conversation only and the event is of another."""
+    if actor.conversation is None or actor.conversation == conversation:
+        return event
+    return event_frame(codec, number, ELSEWHERE)
