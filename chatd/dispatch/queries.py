@@ -26,7 +26,7 @@ async def load_history(tx: Transaction, actor: Actor, query: LoadHistory) -> dic
         conversation.id,
         before=query.before,
         limit=query.limit,
-        for_customer=actor.is_customer,
+        customer=conversation.customer if actor.is_customer else None,
     )
     answer: dict[str, Any] = {"thread": page.thread, "more": page.more}
     if not actor.is_customer:
@@ -38,7 +38,7 @@ async def load_conversation(tx: Transaction, actor: Actor, query: LoadConversati
     row = await find_row(tx, actor.shop, actor.id, query.conversation)
     if row is None or actor.is_customer:
         raise NotFound("no such conversation")
-    page = await read_thread(tx, actor.shop, query.conversation, before=None, limit=50, for_customer=False)
+    page = await read_thread(tx, actor.shop, query.conversation, before=None, limit=50, customer=None)
     cart = await find_cart(tx, actor.shop, row["customer"]["id"])
     return {
         "conversation": row,

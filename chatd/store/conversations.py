@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select
 
 from chatd.domain.conversations import Conversation
 from chatd.errors import UnknownCursor
@@ -103,24 +103,42 @@ _unread_sum = Statement(
 )
 
 
+_END = 2**62  # beyond every number
+
+
 def _thread(*, for_customer: bool) -> Statement:
     number = events.c.customer_number if for_customer else events.c.number
+    before: ColumnElement[int] = bindparam("before", type_=events.c.number.type)
+    if for_customer:
+        # The thread stands in the order of the shop's numbers. Both orders are one, so that the place is looked up
+        # once, instead of all that is newer being read for its other number.
+        first_after = events.alias("first_after")
+        before = func.coalesce(
+            select(first_after.c.number)
+            .where(
+                first_after.c.shop_id == bindparam("shop"),
+                first_after.c.customer_id == bindparam("customer"),
+                first_after.c.customer_number >= bindparam("before"),
+            )
+            .order_by(first_after.c.customer_number)
+            .limit(1)
+            .scalar_subquery(),
+            _END,
+        )
     query = select(number.label("number"), events.c.record, events.c.position).where(
         events.c.shop_id == bindparam("shop"),
         events.c.conversation_id == bindparam("conversation"),
         literal_column("in_thread"),
-        number < bindparam("before"),
+        events.c.number < before,
     )
     if for_customer:
-        # Said by the query as well as by the comparison above: what has no number here does not exist here.
+        # What has no number here does not exist here.
         query = query.where(events.c.customer_number.is_not(None))
     return Statement(query.order_by(events.c.number.desc()).limit(bindparam("most")))
 
 
 _thread_for_staff = _thread(for_customer=False)
 _thread_for_customer = _thread(for_customer=True)
-
-_END = 2**62
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -248,15 +266,15 @@ async def sum_unread(tx: Transaction, shop: str, staff: str) -> int:
 
 
 async def read_thread(
-    tx: Transaction, shop: str, conversation: str, *, before: int | None, limit: int, for_customer: bool
+    tx: Transaction, shop: str, conversation: str, *, before: int | None, limit: int, customer: str | None
 ) -> Page:
-    """A page of the thread that ends just before a number of the asker's stream."""
-    rows = await tx.all(
-        _thread_for_customer if for_customer else _thread_for_staff,
-        shop=shop,
-        conversation=conversation,
-        before=_END if before is None else before,
-        most=limit + 1,
+    """A page of the thread that ends just before a number of the asker's stream: the customer's, whose conversation it
+    is, or (None) the shop's."""
+    place = {"shop": shop, "conversation": conversation, "before": _END if before is None else before}
+    rows = (
+        await tx.all(_thread_for_staff, **place, most=limit + 1)
+        if customer is None
+        else await tx.all(_thread_for_customer, **place, customer=customer, most=limit + 1)
     )
     kept = rows[:limit]
     positions = [row["position"] for row in kept if row["position"] is not None]

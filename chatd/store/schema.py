@@ -77,6 +77,7 @@ staff = Table(
     _integer("created_at"),
     ForeignKeyConstraint(["shop_id"], ["shops.id"]),
     UniqueConstraint("email"),
+    Index("ix_staff_shop_id", "shop_id"),
 )
 
 staff_sessions = Table(
@@ -148,6 +149,7 @@ conversations = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "customer_id"], ["customers.shop_id", "customers.id"]),
     Index("ix_conversations_list", "shop_id", "last_number"),
+    Index("ix_conversations_customer", "shop_id", "customer_id"),
     # Two tabs, or two nodes, that make a visitor's first conversation at once end with one.
     Index(
         "uq_conversations_shop_kind",

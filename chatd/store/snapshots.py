@@ -49,7 +49,7 @@ async def customer_snapshot(tx: Transaction, shop: str, customer: str, *, conver
     for found in await find_all_of_customer(tx, shop, customer):
         if conversation is not None and found.id != conversation:
             continue
-        page = await read_thread(tx, shop, found.id, before=None, limit=THREAD_ENTRIES, for_customer=True)
+        page = await read_thread(tx, shop, found.id, before=None, limit=THREAD_ENTRIES, customer=customer)
         threads.append(
             {
                 "id": found.id,

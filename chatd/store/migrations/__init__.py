@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
+from chatd.store.estimates import write_estimates
 from chatd.store.sqlite import explain
 
 COPIES_KEPT = 5
@@ -121,6 +122,7 @@ def _upgrade(connection: Connection, revision: str = "head") -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
         command.upgrade(config, revision)
+        write_estimates(connection)
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")
         raise

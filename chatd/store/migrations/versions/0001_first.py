@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_staff")),
         sa.UniqueConstraint("email", name=op.f("uq_staff_email")),
     )
+    op.create_index("ix_staff_shop_id", "staff", ["shop_id"], unique=False)
     op.create_table(
         "conversations",
         sa.Column("shop_id", sa.Text(), nullable=False),
@@ -219,6 +220,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_conversations")),
     )
+    op.create_index("ix_conversations_customer", "conversations", ["shop_id", "customer_id"], unique=False)
     op.create_index("ix_conversations_list", "conversations", ["shop_id", "last_number"], unique=False)
     op.create_index(
         "uq_conversations_shop_kind",
