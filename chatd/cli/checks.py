@@ -236,6 +236,45 @@ def _mail_todo(error: Exception) -> str:
     return f"check {variable_of('smtp_security')}: the server may want another kind of encryption"
 
 
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Connect, log in and publish as the nodes do, on a channel that nobody hears."""
+    if not settings.redis_url:
+        return []  # one process, which needs none
+    from redis.asyncio import Redis  # half a second of imports, which the other commands need not wait for
+    from redis.exceptions import RedisError
+
+    parts = urlsplit(settings.redis_url)
+    where = f"Redis at {parts.hostname}, port {parts.port or 6379}" if parts.hostname else f"Redis at {parts.path}"
+    findings = []
+    if parts.scheme == "redis" and not is_local(parts.hostname or ""):
+        findings.append(
+            Finding(
+                "note",
+                f"{where}, is talked to without encryption, and messages pass through it",
+                f"use a network of your own, or rediss:// in {variable_of('redis_url')}",
+            )
+        )
+    client = Redis.from_url(
+        settings.redis_url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
+    )
+    try:
+        version = (await client.info("server"))["redis_version"]
+        await client.publish("chatd:doctor", b"")
+    except (RedisError, OSError, ValueError) as error:
+        findings.append(
+            Finding(
+                "bad",
+                f"{where}: {str(error) or type(error).__name__}",
+                f"start it, and check {variable_of('redis_url')}; until then nodes hear each other late",
+            )
+        )
+    else:
+        findings.append(Finding("good", f"{where}, answers (version {version})"))
+    finally:
+        await client.aclose()
+    return findings
+
+
 async def check_shops(settings: Settings) -> list[Finding]:
     """Each shop has pages to be on, an address to mail from, and somebody to answer."""
 

@@ -27,7 +27,7 @@ MARKS = {
 )
 @click.option("--quiet", is_flag=True, help="Print only what needs doing.")
 def doctor_command(quiet: bool) -> None:
-    """Check settings, data folder, database, disk, secret, base URL, mail server, open files and shops.
+    """Check settings, data folder, database, disk, secret, base URL, mail server, Redis, open files and shops.
 
     Nothing is changed and no mail is sent. Each line that is not ok says what to do. Exit code 1 when something is bad,
     0 when there are at most notes.
@@ -66,6 +66,9 @@ def examine() -> Iterator[Finding]:
 
 async def _ask_around(settings: Settings) -> list[Finding]:
     found = await asyncio.gather(
-        checks.check_reachable(settings), checks.check_mail(settings), checks.check_shops(settings)
+        checks.check_reachable(settings),
+        checks.check_mail(settings),
+        checks.check_redis(settings),
+        checks.check_shops(settings),
     )
     return [finding for group in found for finding in group]

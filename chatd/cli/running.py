@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import uvloop
 
 from chatd.cli.common import examples, settings_of_environment
 from chatd.cli.logs import write_logs
+from chatd.cli.workers import WORKERS_MAX, shared_socket, supervise
 from chatd.config import Settings, variable_of
 from chatd.store import migrations
 
@@ -48,9 +50,18 @@ def _require_port(settings: Settings) -> None:
     epilog=examples(
         "chatd serve",
         "CHATD_BASE_URL=https://chat.example.com CHATD_HOST=0.0.0.0 CHATD_PORT=8080 chatd serve",
+        "CHATD_REDIS_URL=redis://127.0.0.1:6379 chatd serve --workers 4",
     ),
 )
-def serve_command() -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=1,
+    show_default=True,
+    help="Processes that share the port; more than one need Redis.",
+)
+@click.option("--as-worker", is_flag=True, hidden=True, help="One of several; standard input is the supervisor's pipe.")
+def serve_command(workers: int, as_worker: bool) -> None:
     """Serve shops and staff until stopped. Ctrl+C or SIGTERM ends it in good order.
 
     The database is made at the first start and brought up to date at later ones, with a copy made first. Settings come
@@ -58,13 +69,33 @@ def serve_command() -> None:
     """
     settings = settings_of_environment()
     write_logs(settings)
+    if as_worker:
+        from chatd.web.server import serve
+
+        with shared_socket(settings.host, settings.port) as shared:
+            _run(serve(settings, shared, sys.stdin.fileno()))
+        return
+    if workers > 1 and not settings.redis_url:
+        raise click.ClickException(
+            f"several workers hear each other through Redis; set {variable_of('redis_url')}, for example to "
+            "redis://127.0.0.1:6379, or serve with one worker."
+        )
     _require_port(settings)
+    if workers > 1:
+        _migrate(settings)
+        with shared_socket(settings.host, settings.port) as reserving:
+            _run(supervise(settings, workers, reserving.getsockname()[1]))
+        return
     from chatd.web.server import serve  # a second of imports, which the other commands need not wait for
 
+    _migrate(settings)
+    _run(serve(settings))
+
+
+def _migrate(settings: Settings) -> None:
     report = migrations.migrate(settings)
     if report.copy_path is not None:
         click.echo(f"The database was brought up to date; a copy of the old one is {report.copy_path}", err=True)
-    _run(serve(settings))
 
 
 @click.command(

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -41,6 +42,11 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    def stop_listening(self) -> None:
+        """Take no new connections. Those of other processes on the same port get them all."""
+        for server in self.servers:
+            server.close()
+
     @property
     def bound_port(self) -> int:
         """The port that is listened on, also when the system chose it."""
@@ -49,10 +55,11 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(config: uvicorn.Config) -> AsyncIterator[Server]:
-    """A server that listens inside the block and ends with it. Raises `OSError` when the address is taken."""
+async def listening(config: uvicorn.Config, shared: socket.socket | None = None) -> AsyncIterator[Server]:
+    """A server that listens inside the block and ends with it; on the socket, if there is one, instead of one of its
+    own. Raises `OSError` when the address is taken."""
     server = Server(config)
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve([shared] if shared is not None else None))
     try:
         while not server.started:
             if task.done():
@@ -84,16 +91,18 @@ def plain_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Chat, Server]]:
+async def running(settings: Settings, shared: socket.socket | None = None) -> AsyncIterator[tuple[Chat, Server]]:
     """A whole chatd inside the block: listening, and drained at the end. Raises `ChatError`, `OSError`."""
     async with open_chat(settings) as chat:
         app = create_app(chat)
         config = plain_config(app, settings.host, settings.port)
         config.http = FrontProtocol
-        async with listening(config) as server:
+        async with listening(config, shared) as server:
             try:
                 yield chat, server
             finally:
+                if shared is not None:
+                    server.stop_listening()  # who is sent away now must not come back to this process
                 await drain(chat)
 
 
@@ -107,30 +116,35 @@ async def drain(chat: Chat) -> None:
     if not sockets:
         return
     chat.emptied.clear()
-    for socket in sockets:
-        socket.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
+    for one in sockets:
+        one.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
     try:
         await asyncio.wait_for(chat.emptied.wait(), chat.settings.drain_seconds)
     except TimeoutError:
         logger.warning("%d sockets did not close in time", len(chat.sockets))
 
 
-async def until_stopped() -> None:
-    """Return at SIGINT or SIGTERM."""
+async def until_stopped(supervisor: int | None = None) -> None:
+    """Return at SIGINT or SIGTERM, or when the other end of the supervisor's pipe is gone."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    if supervisor is not None:
+        loop.add_reader(supervisor, stopped.set)
     try:
         await stopped.wait()
     finally:
+        if supervisor is not None:
+            loop.remove_reader(supervisor)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until stopped by a signal. The schema must be up to date. Raises `ChatError`, `OSError`."""
-    async with running(settings) as (_, server):
+async def serve(settings: Settings, shared: socket.socket | None = None, supervisor: int | None = None) -> None:
+    """Serve until stopped by a signal; as one of several workers on the shared socket, until the supervisor is gone.
+    The schema must be up to date. Raises `ChatError`, `OSError`."""
+    async with running(settings, shared) as (_, server):
         logger.info("chatd listens on %s:%d as %s", settings.host, server.bound_port, settings.base_url)
-        await until_stopped()
+        await until_stopped(supervisor)
         logger.info("stopping")
