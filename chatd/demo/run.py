@@ -125,14 +125,14 @@ async def open_demo(settings: Settings, ports: DemoPorts) -> AsyncIterator[DemoA
             mail_url = f"http://localhost:{ports.mail}"
             await stack.enter_async_context(listening(plain_config(create_mailbox_app(mailbox), HOST, ports.mail)))
         await asyncio.to_thread(migrations.migrate, settings)
-        await _furnish(settings, shop_url)
+        await furnish(settings, shop_url)
         await stack.enter_async_context(running(settings))
         shop = create_shop_app(base_url=shop_url, chatd_url=settings.base_url, shop_key=SHOP_KEY)
         await stack.enter_async_context(listening(plain_config(shop, HOST, ports.shop)))
         yield DemoAddresses(shop=shop_url, inbox=settings.base_url, mail=mail_url)
 
 
-async def _furnish(settings: Settings, shop_url: str) -> None:
+async def furnish(settings: Settings, shop_url: str) -> None:
     """The shop and its two staff, unless they are there; the shop's address may have moved to another port."""
     now = int(time.time() * 1000)
     origins = (shop_url, shop_url.replace("localhost", HOST))
