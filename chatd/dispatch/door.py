@@ -33,6 +33,7 @@ from chatd.domain.commands import (
     MarkSeen,
     OpenConversations,
     Query,
+    RecordMember,
     RecordPresence,
     SendMessage,
     SettleMail,
@@ -152,13 +153,15 @@ class Dispatch:
         self.submit(actor, command, answer)
         return await future
 
-    async def record(self, shop: str, fact: RecordPresence | SettleMail) -> None:
-        """What chatd itself has noticed. Raises `ChatError` when it could not be stored."""
+    async def record(self, shop: str, fact: RecordPresence | RecordMember | SettleMail) -> None:
+        """What chatd itself has noticed or was told by the shop. Raises `ChatError` when it could not be stored."""
 
         async def job(tx: Transaction) -> list[Recorded]:
             work = Work(tx, shop, self._circumstances)
             if isinstance(fact, RecordPresence):
                 await people.record_presence(work, fact)
+            elif isinstance(fact, RecordMember):
+                await people.record_member(work, fact)
             else:
                 await mails.settle_mail(work, fact)
             return work.recorded

@@ -6,10 +6,10 @@ from typing import Any
 
 from chatd.dispatch.mails import queue_waiting, readdress
 from chatd.dispatch.work import Work
-from chatd.domain.commands import Introduce, RecordPresence, UpdateCart
+from chatd.domain.commands import Introduce, RecordMember, RecordPresence, UpdateCart
 from chatd.domain.conversations import decide_cart, decide_introduction, decide_presence
-from chatd.domain.events import CustomerCard
-from chatd.domain.people import Actor
+from chatd.domain.events import CustomerCard, CustomerIntroduced
+from chatd.domain.people import Actor, vouched
 from chatd.errors import NotFound
 from chatd.store.conversations import find_shop_conversation
 from chatd.store.people import find_cart, find_customer, keep_customer
@@ -41,6 +41,22 @@ async def introduce(work: Work, actor: Actor, command: Introduce) -> dict[str, A
     if after.email != before.email:
         await readdress(work, after)
     return {"person": after}
+
+
+async def record_member(work: Work, fact: RecordMember) -> None:
+    """What the shop says of a member is believed, kept at once, and told when it is new."""
+    known = await find_customer(work.tx, work.shop, fact.customer)
+    card = vouched(fact.customer, name=fact.name, email=fact.email, limits=work.limits)
+    if known is not None and known.card == card:
+        return
+    await keep_customer(work.tx, work.shop, card, locale=fact.locale, now=work.now, external_id=fact.external_id)
+    conversation = await find_shop_conversation(work.tx, work.shop, fact.customer)
+    if conversation is not None:
+        await work.record(
+            [CustomerIntroduced(at=work.now, customer=card.id, conversation=conversation.id, person=card)]
+        )
+    if known is not None and known.card.email != card.email:
+        await readdress(work, card)
 
 
 async def update_cart(work: Work, actor: Actor, command: UpdateCart) -> dict[str, Any]:

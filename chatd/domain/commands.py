@@ -180,6 +180,16 @@ class RecordPresence(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
 
 
+class RecordMember(msgspec.Struct, frozen=True, kw_only=True):
+    """The shop's backend vouches for this member, in the words that are shown. `external_id` is the shop's own."""
+
+    customer: str
+    external_id: str
+    name: str
+    email: str
+    locale: str
+
+
 class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a mail: see `notify.courier`. `owner` names the claim that is settled, so that a courier whose
     lease has gone to another changes nothing; without it the mail is one that waited for its customer to leave.

@@ -14,11 +14,12 @@ import secrets
 
 import msgspec
 
+from chatd.domain.commands import RecordMember
 from chatd.domain.events import CustomerCard
-from chatd.domain.people import Actor
+from chatd.domain.people import Actor, vouched
 from chatd.errors import NotAuthenticated
 from chatd.store.contract import Transaction
-from chatd.store.people import find_customer, find_token, keep_customer
+from chatd.store.people import find_customer, find_token
 from chatd.store.staff import find_session
 from chatd.web.parts import Chat
 from chatd.web.tokens import (
@@ -109,19 +110,25 @@ async def _identify_member(chat: Chat, shop: str, identity: str, locale: str) ->
         raise NotAuthenticated("no such shop")
     claims = read_identity(known_shop.identity_secret, identity, chat.clock() / 1000)
     customer = member_id(shop, claims.external_id)
-    card = CustomerCard(id=customer, kind="member", name=claims.name, email=claims.email, verified=True)
+    card = vouched(customer, name=claims.name, email=claims.email, limits=chat.limits)
 
     async def read(tx: Transaction) -> CustomerCard | None:
         known = await find_customer(tx, shop, customer)
         return None if known is None else known.card
 
-    async def keep(tx: Transaction) -> None:
-        await keep_customer(tx, shop, card, locale=locale, now=chat.clock(), external_id=claims.external_id)
-
     if await chat.store.read(read) != card:
-        # The shop vouches for this card, so it is kept at once, and again whenever the shop says something new.
-        await chat.store.write(keep)
-    return Identified(actor=Actor(kind="member", shop=shop, id=customer, name=claims.name, locale=locale))
+        # Kept at once, and again whenever the shop says something new: staff and waiting mails must not have the old.
+        await chat.dispatch.record(
+            shop,
+            RecordMember(
+                customer=customer,
+                external_id=claims.external_id,
+                name=claims.name,
+                email=claims.email,
+                locale=locale,
+            ),
+        )
+    return Identified(actor=Actor(kind="member", shop=shop, id=customer, name=card.name, locale=locale))
 
 
 def member_id(shop: str, external_id: str) -> str:

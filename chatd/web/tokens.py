@@ -200,7 +200,12 @@ def _external_id(claims: dict[str, Any]) -> str:
             value = str(value)
         if value is None:
             continue
-        if not isinstance(value, str) or not value.strip() or len(value) > MEMBER_ID_CHARACTERS_MAX or "\0" in value:
+        if (
+            not isinstance(value, str)
+            or not value.strip()
+            or len(value) > MEMBER_ID_CHARACTERS_MAX
+            or not _is_text(value)
+        ):
             raise NotAuthenticated(
                 f"the identity's {name} must be a text of 1 to {MEMBER_ID_CHARACTERS_MAX} characters"
             )
@@ -208,6 +213,11 @@ def _external_id(claims: dict[str, Any]) -> str:
     if len(found) != 1:
         raise NotAuthenticated("the identity names nobody, or two; expected one of sub and user_id")
     return found.pop()
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be stored and compared: JSON can hold half a character, UTF-8 cannot."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _optional_text(claims: dict[str, Any], name: str, characters_max: int) -> str:
