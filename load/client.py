@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from load.check import Sequence as Numbers
-from load.dialects import ACK, COUNTER_MAX, EVENT, REFUSED, WELCOME, Dialect
+from load.dialects import ACK, COUNTER_MAX, EVENT, EVENTS, REFUSED, WELCOME, Dialect
 from load.websocket import Memo, WebSocket, open_websocket
 
 if TYPE_CHECKING:
@@ -169,13 +169,28 @@ class Client:
                     if heard is None:
                         heard = self.heard[name] = Numbers()
                     if heard.take(counter) and sender.client is not self:
-                        traffic.arrived(sender, counter, conversation, now)
+                        traffic.arrived(sender, counter, now)
+            elif kind == EVENTS:
+                self._take_run(frame, now)
             elif kind == ACK:
                 traffic.acknowledged(frame, now)
             elif kind == WELCOME:
                 self._begin(frame)
             elif kind == REFUSED:
                 traffic.refused(frame)
+
+    def _take_run(self, frame: tuple[Any, ...], now: int) -> None:
+        """In order: one step for all of them. Not in order: one by one."""
+        _, number, name, counter, conversation, count = frame
+        stream, heard, sender = self.stream, self.heard.get(name), self._traffic.senders.get(name)
+        in_order = heard is not None and stream.last == number - 1 and heard.last == counter - 1
+        if in_order and sender is not None and sender.client is not self:
+            assert heard is not None
+            stream.last += count
+            heard.last += count
+            self._traffic.arrived_run(sender, counter, count, now)
+        else:
+            self.take([(EVENT, number + step, name, counter + step, conversation) for step in range(count)])
 
     def _begin(self, frame: tuple[Any, ...]) -> None:
         _, epoch, number, resumed, token = frame
@@ -262,6 +277,26 @@ class Sender:
             self.in_flight -= 1
             return True
         return False
+
+    def settle_run(self, counter: int, count: int) -> bool:
+        """`settle` for several that follow one another; whether it was the last for any."""
+        before = self.in_flight
+        awaited = self._awaited
+        for one in range(counter, counter + count):
+            slot = one & _RING
+            awaited[slot] -= 1
+            if awaited[slot] == 0:
+                self.in_flight -= 1
+        return self.in_flight < before
+
+    def give_up(self, counter: int) -> None:
+        """Nobody is going to hear this one: it was refused."""
+        slot = counter & _RING
+        self.unacked.discard(counter)
+        self.refused.add(counter)
+        if self._awaited[slot] > 0:
+            self._awaited[slot] = 0
+            self.in_flight -= 1
 
     def sent_at(self, counter: int) -> int:
         return self.sent_ns[counter & _RING]

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from load.client import Client, Cut
+from load.client import Client, Cut, Sender
 from load.measure import Meter, rounded
 from load.scenarios import OPENED_AT_ONCE, Plan, Run, introduce, open_pairs, run_of, words
 from load.systems import Running
@@ -26,6 +26,7 @@ FIRST_CONNECTIONS = 20
 ANSWER_SECONDS = 10.0
 QUIET_SECONDS = 0.5
 STORM_SECONDS_MAX = 120.0
+SAID_AT_ONCE = 100
 RETRY_SECONDS = (0.2, 1.0)
 BYSTANDERS_PER_SECOND = 50.0
 
@@ -96,12 +97,7 @@ async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
         for customer in crowd:
             customer.cut()
         answering = [traffic.sender(agent, text, [customer], customer.conversation) for customer in crowd]
-        for sender in answering:
-            sender.say(plan.missed)
-        # They are not there to hear it; that it was taken is what the agent waits for.
-        taken = await until(lambda: not any(sender.unacked for sender in answering), STORM_SECONDS_MAX)
-        if not taken:
-            traffic.faults.note("the agent's messages to those away were not acknowledged in time")
+        await say_to_the_absent(answering, plan.missed)
 
         progress(f"{workload}  {len(crowd):,} come back at once")
         resumes = sum(customer.resumes for customer in crowd)
@@ -139,6 +135,17 @@ async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
     finally:
         await beside.leave()
         await traffic.leave()
+
+
+async def say_to_the_absent(senders: Sequence[Sender], count: int) -> None:
+    """So many messages of each, a few senders at a time. Nobody is there to hear them; that they were taken is what is
+    waited for. What is not acknowledged in time is left to the verdict."""
+    for first in range(0, len(senders), SAID_AT_ONCE):
+        some = senders[first : first + SAID_AT_ONCE]
+        for sender in some:
+            sender.say(count)
+        if not await until(lambda some=some: not any(sender.unacked for sender in some), STORM_SECONDS_MAX):  # type: ignore[misc]
+            return
 
 
 async def _come_back(clients: Sequence[Client], end: float) -> int:

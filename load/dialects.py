@@ -1,6 +1,7 @@
 """What the frames of a system say. A dialect writes messages and reads whatever comes into plain tuples:
 
     (EVENT, number, sender, counter, conversation)    sender None: an event that is no message of the harness
+    (EVENTS, number, sender, counter, conversation, count)    several, each number and counter one above the one before
     (ACK, sender, counter, conversation)
     (WELCOME, epoch, number, resumed, token)
     (REFUSED, sender, counter, sentence)
@@ -19,7 +20,7 @@ import msgpack
 
 from chatd.wire.frames import VERSION
 
-EVENT, ACK, WELCOME, REFUSED, OTHER = range(5)
+EVENT, EVENTS, ACK, WELCOME, REFUSED, OTHER = range(6)
 
 COUNTER_DIGITS = 8
 COUNTER_MAX = 10**COUNTER_DIGITS - 1
@@ -34,6 +35,22 @@ def split_id(client_id: Any) -> tuple[str | None, int]:
     if isinstance(client_id, str) and client_id[-COUNTER_DIGITS:].isdigit():
         return client_id[: -COUNTER_DIGITS - 1], int(client_id[-COUNTER_DIGITS:])
     return None, 0
+
+
+def folded(frames: list[Frame]) -> list[Frame]:
+    """The same with runs of consecutive messages of one sender as one entry each: whoever is told the same again and
+    again then checks a burst in one step."""
+    found: list[Frame] = []
+    for frame in frames:
+        last = found[-1] if found else (OTHER,)
+        if frame[0] == EVENT and frame[2] is not None:
+            if last[0] == EVENTS and frame == (EVENT, last[1] + last[5], last[2], last[3] + last[5], last[4]):
+                found[-1] = (*last[:5], last[5] + 1)
+            else:
+                found.append((EVENTS, *frame[1:], 1))
+        else:
+            found.append(frame)
+    return found
 
 
 class Template:

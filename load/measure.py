@@ -22,12 +22,12 @@ class Latencies:
         self._counts: dict[int, int] = {}
         self.count = 0
 
-    def add(self, microseconds: int) -> None:
+    def add(self, microseconds: int, count: int = 1) -> None:
         # Up to 2^(SUB_BITS + 1) each value has a bucket; above, only its first SUB_BITS + 1 bits count.
         shift = microseconds.bit_length() - SUB_BITS - 1
         bucket = microseconds if shift <= 0 else (shift << SUB_BITS) + (microseconds >> shift)
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        self.count += 1
+        self._counts[bucket] = self._counts.get(bucket, 0) + count
+        self.count += count
 
     def percentile(self, percent: float) -> int | None:
         """The value that so many percent do not exceed; None when there is none."""

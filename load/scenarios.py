@@ -24,6 +24,7 @@ from load.traffic import Progress, Span, Traffic, open_all
 from load.websocket import Memo
 
 OPENED_AT_ONCE = 64
+INTRODUCED_AT_ONCE = 500
 PERCENTS = (1, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 
 
@@ -113,10 +114,11 @@ async def open_pairs(traffic: Traffic, running: Running, plan: Plan, *, count: i
 
 
 async def introduce(traffic: Traffic, senders: Sequence[Sender]) -> None:
-    """A first message of each, so that there is a conversation."""
-    for sender in senders:
-        sender.say()
-    await traffic.settle()
+    """A first message of each, so that there is a conversation; so many at a time as a server takes in at once."""
+    for first in range(0, len(senders), INTRODUCED_AT_ONCE):
+        for sender in senders[first : first + INTRODUCED_AT_ONCE]:
+            sender.say()
+        await traffic.settle()
 
 
 async def pairs(running: Running, plan: Plan, progress: Progress) -> list[Run]:

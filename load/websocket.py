@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from chatd.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, accept_key
+from load.dialects import folded
 
 try:
     from websockets.speedups import apply_mask
@@ -44,17 +45,18 @@ Read = Callable[[bytes], Any]
 
 
 class Memo:
-    """What reads of whole frames were found to say, for clients that are sent the same bytes."""
+    """What reads of whole frames were found to say, folded, for clients that are sent the same bytes."""
 
     __slots__ = ("known",)
 
     def __init__(self) -> None:
         self.known: dict[bytes, Frames] = {}
 
-    def keep(self, data: bytes, frames: Frames) -> None:
+    def keep(self, data: bytes, frames: Frames) -> Frames:
         if len(self.known) >= MEMO_READS_MAX:
             self.known.clear()
-        self.known[data] = frames
+        kept = self.known[data] = folded(frames)
+        return kept
 
 
 class Listener(Protocol):
@@ -149,7 +151,7 @@ class WebSocket(asyncio.Protocol):
         frames = self._parse(data)
         if frames:
             if memo is not None and not self._buffer:
-                memo.keep(data, frames)
+                frames = memo.keep(data, frames)
             self._listener.take(frames)
 
     def _parse(self, data: bytes) -> Frames:
