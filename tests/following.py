@@ -116,7 +116,7 @@ class Follower:
         for own, event in kept:
             self._take(own, event)
 
-    def signal(self, frame: bytes) -> None:
+    def signal(self, frame: bytes, conversation: str | None) -> None:
         self.signals += read_frames(frame, self.codec)
 
 

@@ -183,8 +183,8 @@ class Leaver(Follower):
         self.node.unfollow(self)
         self.node.unfollow(self.friend)
 
-    def signal(self, frame: bytes) -> None:
-        super().signal(frame)
+    def signal(self, frame: bytes, conversation: str | None) -> None:
+        super().signal(frame, conversation)
         self.node.unfollow(self)
 
 
@@ -215,7 +215,7 @@ def test_a_follower_that_fails_harms_nobody_else(caplog: pytest.LogCaptureFixtur
         def deliver(self, chunk: Chunk) -> None:
             raise RuntimeError("a fault of ours")
 
-        def signal(self, frame: bytes) -> None:
+        def signal(self, frame: bytes, conversation: str | None) -> None:
             raise RuntimeError("a fault of ours")
 
     node = Node()

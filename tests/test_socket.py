@@ -13,11 +13,12 @@ from websockets.exceptions import InvalidStatus
 
 from chatd.store.people import add_token
 from chatd.store.staff import remove_staff
-from chatd.web.tokens import hash_token
+from chatd.web.socket import SocketProtocol
+from chatd.web.tokens import hash_token, make_reply_token
 from chatd.web.upkeep import check_sessions_now
 from chatd.web.welcome import MISSED_READ_AT_ONCE
 from chatd.wire.codes import CloseCode
-from tests.clients import SHOP_ORIGIN, Client, House, Talker, opened_house
+from tests.clients import SECRET, SHOP_ORIGIN, Client, House, Talker, opened_house
 from tests.door import until
 
 
@@ -234,7 +235,7 @@ async def test_a_place_in_somebody_elses_stream_is_no_place_in_this_one(house: H
     conversation = (await one.say("mine"))["result"]["conversation"]
     await other.say("and mine")
     place = {"epoch": one.welcome["epoch"], "number": 1}
-    token, link = one.welcome["token"], "reply.a-link"
+    token, link = one.welcome["token"], make_reply_token(SECRET, "a link")
     await house.chat.store.write(
         partial(
             add_token,
@@ -343,6 +344,7 @@ async def test_whoever_does_nothing_but_ping_is_closed(tmp_path: Path) -> None:
 async def test_a_flood_is_not_read_on_after_the_close(house: House) -> None:
     customer = await house.customer()
     (socket,) = house.chat.sockets
+    assert isinstance(socket, SocketProtocol)
     transport = socket._transport
     assert transport is not None
     socket.close(CloseCode.FLOODING, "")

@@ -60,8 +60,8 @@ class Follower(Protocol):
     def deliver(self, chunk: Chunk) -> None:
         """Take the frames; never blocks, never raises."""
 
-    def signal(self, frame: bytes) -> None:
-        """Take a signal, or drop it if this is no time for it."""
+    def signal(self, frame: bytes, conversation: str | None) -> None:
+        """Take a signal, or drop it if this is no time for it, or if it is of a conversation that is not followed."""
 
 
 class Feed:
@@ -253,7 +253,7 @@ class Hub:
                 frame = frames.get(follower.codec)
                 if frame is None:
                     frame = frames[follower.codec] = signal_frame(follower.codec, signal.name, signal.data)
-                follower.signal(frame)
+                follower.signal(frame, signal.data.get("conversation"))
             except Exception:
                 logger.exception(_FAILED)
 

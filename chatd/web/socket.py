@@ -359,10 +359,12 @@ class SocketProtocol(asyncio.Protocol):
         else:
             self._send(chunk.data, len(chunk.frames))
 
-    def signal(self, frame: bytes) -> None:
+    def signal(self, frame: bytes, conversation: str | None) -> None:
         # What is true only now is not worth keeping for later: before the welcome, and behind a full transport, it
         # goes.
-        if self._backlog is None and not self._paused:
+        if self._backlog is not None or self._paused or self.actor is None:
+            return
+        if conversation is None or self.actor.conversation in (None, conversation):
             self._send(frame)
 
     # ------------------------------------------------------------------ out: the transport's side
