@@ -3,10 +3,13 @@ arrived once and in order: 0 yes, 1 no, 2 when nothing could be run."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
@@ -130,11 +133,15 @@ def main(
     about = machine(pinned)
     try:
         runs = uvloop.run(
-            take_turns(scenario, systems, plan, turns=turns, cores=pinned, progress=line.show, done=line.done)
+            _until_told(
+                take_turns(scenario, systems, plan, turns=turns, cores=pinned, progress=line.show, done=line.done)
+            )
         )
     except* (NotStarted, Refused, HandshakeRefused, Cut, OSError) as group:
         line.clear()
         raise Failed(_first(group)) from None
+    if runs is None:
+        raise Failed("stopped before the end; there is nothing to report.")
     whole = document(runs, plan, about)
     click.echo(table(rows_of(runs)))
     if json_file is not None:
@@ -143,6 +150,18 @@ def main(
         write_html(html_file, whole)
     if any(run.faults.any for run in runs):
         sys.exit(1)
+
+
+async def _until_told(running: Coroutine[Any, Any, list[Run]]) -> list[Run] | None:
+    """To the end, or to SIGINT or SIGTERM: then None, with the servers stopped and their folders removed."""
+    task = asyncio.ensure_future(running)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
 
 
 def _require_files(scenario: str, plan: Plan) -> None:

@@ -7,6 +7,7 @@ That it finds what is lost, doubled or out of order is in test_load_checks.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -82,6 +83,19 @@ def folder_of(pid: int) -> Path:
     """Where this chatd keeps its things."""
     environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return Path(next(line for line in environ if line.startswith(b"CHATD_DATA_DIRECTORY=")).decode().partition("=")[2])
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+    return found
+
+
+def list_of(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def is_there(path: Path) -> bool:
@@ -192,6 +206,30 @@ async def test_the_command_loads_systems_in_turns_and_writes_rows_and_a_report(t
     assert text.count("<svg") >= 3
     assert "Nothing lost" in text
     assert not re.search(r"<script|\son\w+=|\sstyle=|javascript:|src=|href=|@import|url\(", text)
+
+
+async def test_a_command_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load", "pairs", "--pairs", "2", "--seconds", "60"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(CLI_SECONDS):
+            line = (await process.stderr.readline()).decode()
+            assert "delivered/s" in line
+            (pid,) = children_of(process.pid)
+            assert is_there(Path(f"/proc/{pid}"))
+            process.terminate()
+            assert await process.wait() == 2
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert not is_there(Path(f"/proc/{pid}"))
+    assert list_of(tmp_path) == []
 
 
 async def test_the_command_says_what_takes_no_part() -> None:
