@@ -28,6 +28,8 @@ import { firstUnread } from "./thread-items.js";
 /** Repeated this often while somebody writes; the other side shows it for eight seconds. */
 const TYPING_REPEAT_MS = 4_000;
 const HISTORY_PAGE = 50;
+/** A short break is nobody's business; most are over before this. */
+const PATIENCE_MS = 1_200;
 /** @type {Record<string, "open" | "closed">} */
 const STATES = { conversation_closed: "closed", conversation_opened: "open" };
 
@@ -67,6 +69,10 @@ export class Inbox extends EventTarget {
     this.opened = { id: null, newFrom: null, loading: false, loadingOlder: false, error: null };
     /** Whether somebody looks at the end of the open thread; the thread pane tells. */
     this.attended = false;
+    /** False once the connection has been away for longer than a moment: then nobody knows who is online. */
+    this.connected = true;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.patience = undefined;
     this.typingSince = 0;
     this.sawIncoming = 0;
     this.seen = new SeenMarks((mark) => client.send("mark_seen", mark));
@@ -76,7 +82,7 @@ export class Inbox extends EventTarget {
     client.addEventListener("welcome", (/** @type {any} */ { detail }) => this.#welcome(detail));
     client.addEventListener("event", (/** @type {any} */ { detail }) => this.#event(detail));
     client.addEventListener("signal", (/** @type {any} */ { detail }) => this.#signal(detail));
-    client.addEventListener("status", () => this.changed("status"));
+    client.addEventListener("status", () => this.#status());
     client.addEventListener("pending", () => this.changed("thread", "rows"));
   }
 
@@ -93,6 +99,23 @@ export class Inbox extends EventTarget {
   }
 
   // ---------------------------------------------------------------- what comes in
+
+  #status() {
+    const { status } = this.client;
+    this.changed("status");
+    if (status === "open") this.#connected(true);
+    else if (status === "offline" || status === "ended") this.#connected(false);
+    else if (this.connected) this.patience ??= setTimeout(() => this.#connected(false), PATIENCE_MS);
+  }
+
+  /** @param {boolean} connected */
+  #connected(connected) {
+    clearTimeout(this.patience);
+    this.patience = undefined;
+    if (connected === this.connected) return;
+    this.connected = connected;
+    this.changed("status", "rows", "thread");
+  }
 
   /** @param {any} welcome */
   #welcome(welcome) {
@@ -187,7 +210,7 @@ export class Inbox extends EventTarget {
 
   /** @param {string} id */
   isOnline(id) {
-    return this.state?.online.has(id) ?? false;
+    return this.connected && (this.state?.online.has(id) ?? false);
   }
 
   // ---------------------------------------------------------------- going about

@@ -43,6 +43,7 @@ export function markOf(position, row, mails) {
 /** The icon of each mark. */
 export const MARK_ICONS = Object.freeze({
   sending: "clock",
+  unsent: "clock",
   failed: "alert",
   sent: "check",
   delivered: "checks",

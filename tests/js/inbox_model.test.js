@@ -337,6 +337,29 @@ describe("around a lost connection", () => {
     assert.deepEqual([inbox.openThread, inbox.opened.loading, inbox.opened.id], [null, true, "co-1"]);
   });
 
+  test("a short break is nobody's business; after a longer one nobody is called online", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const { client, inbox } = await open();
+    const is = (/** @type {string} */ status) => {
+      client.status = status;
+      client.tell("status", status);
+    };
+    client.tell("welcome", { resumed: true, you: {}, limits: {}, online: [EMMA.id] });
+    is("waiting");
+    is("connecting");
+    context.mock.timers.tick(1_000);
+    is("open");
+    context.mock.timers.tick(10_000);
+    assert.ok(inbox.connected && inbox.isOnline(EMMA.id));
+    is("waiting");
+    context.mock.timers.tick(2_000);
+    assert.ok(!inbox.connected && !inbox.isOnline(EMMA.id));
+    is("open");
+    assert.ok(inbox.connected && inbox.isOnline(EMMA.id));
+    is("offline");
+    assert.ok(!inbox.connected, "the browser knows it at once");
+  });
+
   test("writing is told seldom, and its end once", async () => {
     const { client, inbox, show } = await open();
     await show("co-1");

@@ -248,6 +248,7 @@ test("the reply goes to the screen, to the mail, or waits", () => {
   assert.equal(replyRouteOf(row, new Set(["cu-1"])).route, "online");
   assert.deepEqual(replyRouteOf(row, new Set()), { route: "email", email: "a@example.com" });
   assert.equal(replyRouteOf({ customer: { id: "cu-1", email: "" } }, new Set()).route, "none");
+  assert.equal(replyRouteOf(row, new Set(["cu-1"]), false).route, "waiting", "nobody knows while it is not connected");
 });
 
 test("last seen is when the customer last did anything, a mail from them not counting", () => {

@@ -181,7 +181,7 @@ export class ConversationThread extends InboxElement {
         continue;
       }
       /** @type {import("../marks.js").Mark} */
-      const mark = item.pending ? { mark: item.pending.state } : markOf(item.position, row, thread.mails);
+      const mark = item.pending ? { mark: this.#markOfPending(item.pending) } : markOf(item.position, row, thread.mails);
       const key = `${mark.mark} ${mark.reason ?? ""}`;
       if (key !== after || item.pending)
         marks.set(item.key, { mark, spoken: last || mark.mark === "mail_failed" || mark.mark === "mail_retrying" });
@@ -189,6 +189,11 @@ export class ConversationThread extends InboxElement {
       last = false;
     }
     return marks;
+  }
+
+  /** @param {any} pending */
+  #markOfPending({ state }) {
+    return state === "sending" && !this.inbox.connected ? "unsent" : state;
   }
 
   /** @param {HTMLElement} element @param {any} item @param {any} row */

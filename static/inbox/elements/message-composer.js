@@ -14,6 +14,7 @@ import { InboxElement } from "./inbox-element.js";
 const SUGGESTIONS = 6;
 /** From this share of the limit on, the number of characters is told. */
 const TELL_FROM = 0.8;
+const ROUTE_ICONS = Object.freeze({ email: "mail", none: "alert", waiting: "offline" });
 
 /** @typedef {{start: number, found: import("../emoji.js").Emoji[], at: number}} Suggesting */
 
@@ -139,7 +140,7 @@ export class MessageComposer extends InboxElement {
       this.#drawHint();
     }
     if (!row || !state) return;
-    const { route, email } = replyRouteOf(row, state.online);
+    const { route, email } = replyRouteOf(row, state.online, inbox.connected);
     const key = `${route} ${email}`;
     if (key === this.#route) return;
     this.#route = key;
@@ -147,7 +148,7 @@ export class MessageComposer extends InboxElement {
     const words = h("span.words", null, this.t(`route.${route}`, { email }));
     fill(
       this.route,
-      route === "online" ? h("span.dot", { "aria-hidden": "true" }) : icon(route === "email" ? "mail" : "alert"),
+      route === "online" ? h("span.dot", { "aria-hidden": "true" }) : icon(ROUTE_ICONS[route]),
       words,
     );
     words.title = words.textContent ?? "";

@@ -56,6 +56,15 @@ export class ThreadHeader extends InboxElement {
     if (row) this.inbox.setState([row.id], this.inbox.stateOf(row) === "open" ? "closed" : "open");
   }
 
+  /** What is known of somebody who is not here; nothing, while the inbox itself is not connected. */
+  #absence() {
+    const { inbox } = this;
+    if (!inbox.connected) return "";
+    const seen = lastSeenOf(inbox.openThread?.entries ?? []);
+    if (seen === null) return this.t("presence.offline");
+    return this.t("presence.last_seen", { time: inbox.words.moment(seen) });
+  }
+
   draw() {
     const { inbox } = this;
     const row = inbox.openRow;
@@ -72,15 +81,7 @@ export class ThreadHeader extends InboxElement {
     setText(this.heading, nameOf(row.customer, inbox.words.t));
     this.toggleAttribute("data-online", online);
     setAttribute(this.presence, "data-online", online ? true : null);
-    const seen = lastSeenOf(inbox.openThread?.entries ?? []);
-    setText(
-      this.presence,
-      online
-        ? this.t("presence.online")
-        : seen === null
-          ? this.t("presence.offline")
-          : this.t("presence.last_seen", { time: inbox.words.moment(seen) }),
-    );
+    setText(this.presence, online ? this.t("presence.online") : this.#absence());
     const open = inbox.stateOf(row) === "open";
     if (this.#button !== String(open)) {
       this.#button = String(open);

@@ -81,6 +81,7 @@ export default {
   "typing.colleague": "{name} antwortet…",
 
   "mark.sending": "Wird gesendet…",
+  "mark.unsent": "Noch nicht gesendet",
   "mark.sent": "Gesendet",
   "mark.delivered": "Zugestellt",
   "mark.seen": "Gelesen",
@@ -123,6 +124,7 @@ export default {
   "route.online": "Online: sieht es sofort",
   "route.email": "Geht per E-Mail an {email}",
   "route.none": "Keine Adresse bekannt: der Kunde sieht es beim nächsten Besuch",
+  "route.waiting": "Nicht verbunden: geht hinaus, sobald Sie wieder verbunden sind",
   "composer.label": "Antwort",
   "composer.placeholder": "Antwort schreiben…",
   "composer.send": "Senden",

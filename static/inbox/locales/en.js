@@ -80,6 +80,7 @@ export default {
   "typing.colleague": "{name} is replying…",
 
   "mark.sending": "Sending…",
+  "mark.unsent": "Not sent yet",
   "mark.sent": "Sent",
   "mark.delivered": "Delivered",
   "mark.seen": "Seen",
@@ -122,6 +123,7 @@ export default {
   "route.online": "Online: sees it now",
   "route.email": "Will be e-mailed to {email}",
   "route.none": "No address known: the customer will see it on the next visit",
+  "route.waiting": "Not connected: goes out when you are back",
   "composer.label": "Reply",
   "composer.placeholder": "Write a reply…",
   "composer.send": "Send",

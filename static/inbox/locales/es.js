@@ -80,6 +80,7 @@ export default {
   "typing.colleague": "{name} está respondiendo…",
 
   "mark.sending": "Enviando…",
+  "mark.unsent": "Aún no enviado",
   "mark.sent": "Enviado",
   "mark.delivered": "Entregado",
   "mark.seen": "Visto",
@@ -122,6 +123,7 @@ export default {
   "route.online": "En línea: lo ve ahora",
   "route.email": "Se enviará por correo a {email}",
   "route.none": "No se conoce ninguna dirección: el cliente lo verá en su próxima visita",
+  "route.waiting": "Sin conexión: saldrá cuando vuelva a haberla",
   "composer.label": "Respuesta",
   "composer.placeholder": "Escribe una respuesta…",
   "composer.send": "Enviar",

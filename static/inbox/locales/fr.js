@@ -80,6 +80,7 @@ export default {
   "typing.colleague": "{name} est en train de répondre…",
 
   "mark.sending": "Envoi…",
+  "mark.unsent": "Pas encore envoyé",
   "mark.sent": "Envoyé",
   "mark.delivered": "Distribué",
   "mark.seen": "Vu",
@@ -122,6 +123,7 @@ export default {
   "route.online": "En ligne : le voit tout de suite",
   "route.email": "Sera envoyé par e-mail à {email}",
   "route.none": "Aucune adresse connue : le client le verra à sa prochaine visite",
+  "route.waiting": "Hors connexion : partira à votre retour",
   "composer.label": "Réponse",
   "composer.placeholder": "Écrire une réponse…",
   "composer.send": "Envoyer",

@@ -95,6 +95,7 @@ export default {
   "typing.colleague": "{name} отвечает…",
 
   "mark.sending": "Отправляется…",
+  "mark.unsent": "Ещё не отправлено",
   "mark.sent": "Отправлено",
   "mark.delivered": "Доставлено",
   "mark.seen": "Прочитано",
@@ -137,6 +138,7 @@ export default {
   "route.online": "В сети: увидит сразу",
   "route.email": "Уйдёт письмом на {email}",
   "route.none": "Адрес неизвестен: покупатель увидит ответ при следующем визите",
+  "route.waiting": "Нет связи: уйдёт, когда она вернётся",
   "composer.label": "Ответ",
   "composer.placeholder": "Напишите ответ…",
   "composer.send": "Отправить",

@@ -80,6 +80,7 @@ export default {
   "typing.colleague": "{name} svarar…",
 
   "mark.sending": "Skickar…",
+  "mark.unsent": "Inte skickat än",
   "mark.sent": "Skickat",
   "mark.delivered": "Levererat",
   "mark.seen": "Läst",
@@ -122,6 +123,7 @@ export default {
   "route.online": "Online: ser det nu",
   "route.email": "Mejlas till {email}",
   "route.none": "Ingen adress är känd: kunden ser det vid nästa besök",
+  "route.waiting": "Inte ansluten: skickas när du är tillbaka",
   "composer.label": "Svar",
   "composer.placeholder": "Skriv ett svar…",
   "composer.send": "Skicka",

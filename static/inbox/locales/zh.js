@@ -78,6 +78,7 @@ export default {
   "typing.colleague": "{name} 正在回复…",
 
   "mark.sending": "发送中…",
+  "mark.unsent": "尚未发送",
   "mark.sent": "已发送",
   "mark.delivered": "已送达",
   "mark.seen": "已读",
@@ -120,6 +121,7 @@ export default {
   "route.online": "在线：立即可见",
   "route.email": "将以邮件发送至 {email}",
   "route.none": "没有邮箱：顾客下次访问时可见",
+  "route.waiting": "未连接：恢复连接后发出",
   "composer.label": "回复",
   "composer.placeholder": "输入回复…",
   "composer.send": "发送",
