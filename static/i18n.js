@@ -22,17 +22,20 @@ const MINUTE_MS = 60_000,
  *
  * @param {Catalogue} catalogue
  * @param {string} locale a BCP 47 tag, as `pickLocale` gives it
- * @param {string} [timeZone] for tests; otherwise the reader's own
+ * @param {object} [reader]
+ * @param {string} [reader.timeZone] for tests; otherwise the reader's own
+ * @param {string} [reader.clock] the language whose clock the reader lives by, 19:25 or 7:25 PM; otherwise the `locale`
  */
-export function makeTranslator(catalogue, locale, timeZone) {
+export function makeTranslator(catalogue, locale, { timeZone, clock = locale } = {}) {
+  const { hourCycle } = new Intl.DateTimeFormat(clock, { hour: "numeric" }).resolvedOptions();
   const plurals = new Intl.PluralRules(locale);
   const numbers = new Intl.NumberFormat(locale);
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const dates = (/** @type {Intl.DateTimeFormatOptions} */ options) =>
     new Intl.DateTimeFormat(locale, { ...options, timeZone });
-  const times = dates({ hour: "numeric", minute: "2-digit" });
-  const dateTimes = dates({ dateStyle: "long", timeStyle: "short" });
+  const times = dates({ hour: "numeric", minute: "2-digit", hourCycle });
+  const dateTimes = dates({ dateStyle: "long", timeStyle: "short", hourCycle });
   const shortDates = dates({ dateStyle: "short" });
   const daysOfThisYear = dates({ weekday: "long", day: "numeric", month: "long" });
   const daysOfOtherYears = dates({ day: "numeric", month: "long", year: "numeric" });

@@ -17,7 +17,7 @@ const VIEWS = ["html", "text", "source"];
 /** @typedef {{number: number, at: number, from: string, to: string, subject: string, preview: string, envelope_to: string[]}} Summary */
 
 const locale = pickLocale(navigator.languages, Object.keys(TEXTS));
-const { t, listTime, dateTime } = makeTranslator(TEXTS[locale], locale);
+const { t, listTime, dateTime } = makeTranslator(TEXTS[locale], locale, { clock: navigator.language });
 
 /** @param {string} id @returns {HTMLElement} */
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));

@@ -60,6 +60,7 @@ const words = () =>
     chosen: settings.get("locale"),
     wanted: [...(settings.get("locale") ? [] : navigator.languages), served("locale")],
     shop: { name: served("shop"), colour: served("shop-colour") },
+    clock: navigator.language,
   });
 
 async function start() {

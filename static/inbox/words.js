@@ -23,13 +23,14 @@ const DAY_MS = 86_400_000;
  * @param {string} facts.chosen the language that was set by hand, or ""
  * @param {readonly string[]} facts.wanted the languages of the browser, best first
  * @param {{name: string, colour: string}} facts.shop what is known of the shop before chatd has told
+ * @param {string} [facts.clock] the language whose clock the reader lives by
  */
-export async function loadWords({ chosen, wanted, shop }) {
+export async function loadWords({ chosen, wanted, shop, clock }) {
   const language = pickLocale([chosen, ...wanted].filter(Boolean), Object.keys(LANGUAGES));
   const { default: catalogue } = await import(`./locales/${language}.js`);
   // The same language as somebody's region writes it: en-GB tells the time otherwise than en-US.
   const locale = wanted.find((tag) => tag.split("-")[0] === language) ?? language;
-  return makeWords(catalogue, language, locale, shop);
+  return makeWords(catalogue, language, locale, shop, clock);
 }
 
 /**
@@ -37,9 +38,10 @@ export async function loadWords({ chosen, wanted, shop }) {
  * @param {string} language
  * @param {string} locale
  * @param {{name: string, colour: string}} shop
+ * @param {string} [clock]
  */
-export function makeWords(catalogue, language, locale, shop) {
-  const t = makeTranslator(catalogue, locale);
+export function makeWords(catalogue, language, locale, shop, clock) {
+  const t = makeTranslator(catalogue, locale, { clock });
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const weekday = new Intl.DateTimeFormat(locale, { weekday: "short" });
   const shortDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });

@@ -75,25 +75,25 @@ describe("money is integer minor units", () => {
 });
 
 describe("times", () => {
-  const en = makeTranslator({}, "en", "UTC");
+  const en = makeTranslator({}, "en", { timeZone: "UTC" });
 
   test("day breaks say today, yesterday or the date", () => {
     assert.equal(en.dayBreak(NOON, NOON), "Today");
     assert.equal(en.dayBreak(NOON - DAY, NOON), "Yesterday");
     assert.equal(en.dayBreak(NOON - 2 * DAY, NOON), "Thursday, November 20");
     assert.equal(en.dayBreak(Date.UTC(2024, 1, 29), NOON), "February 29, 2024");
-    assert.equal(makeTranslator({}, "sv", "UTC").dayBreak(NOON, NOON), "I dag");
-    assert.equal(makeTranslator({}, "ru", "UTC").dayBreak(NOON - DAY, NOON), "Вчера");
-    assert.equal(makeTranslator({}, "zh", "UTC").dayBreak(NOON, NOON), "今天");
+    assert.equal(makeTranslator({}, "sv", { timeZone: "UTC" }).dayBreak(NOON, NOON), "I dag");
+    assert.equal(makeTranslator({}, "ru", { timeZone: "UTC" }).dayBreak(NOON - DAY, NOON), "Вчера");
+    assert.equal(makeTranslator({}, "zh", { timeZone: "UTC" }).dayBreak(NOON, NOON), "今天");
   });
 
   test("a day is the reader's, and may have 23 or 25 hours", () => {
-    const stockholm = makeTranslator({}, "en", "Europe/Stockholm");
+    const stockholm = makeTranslator({}, "en", { timeZone: "Europe/Stockholm" });
     const summerBegins = Date.parse("2025-03-30T23:59:00+02:00");
     assert.equal(stockholm.dayBreak(Date.parse("2025-03-29T00:01:00+01:00"), summerBegins), "Yesterday");
     assert.equal(stockholm.dayBreak(Date.parse("2025-03-30T00:01:00+01:00"), summerBegins), "Today");
     assert.equal(
-      makeTranslator({}, "en", "Pacific/Kiritimati").dayBreak(Date.UTC(2025, 10, 22, 9), Date.UTC(2025, 10, 22, 11)),
+      makeTranslator({}, "en", { timeZone: "Pacific/Kiritimati" }).dayBreak(Date.UTC(2025, 10, 22, 9), Date.UTC(2025, 10, 22, 11)),
       "Yesterday",
     );
   });
@@ -115,7 +115,7 @@ describe("times", () => {
 
   test("of every language", () => {
     for (const locale of ["en", "sv", "de", "es", "fr", "ru", "zh", "ar"]) {
-      const t = makeTranslator({}, locale, "UTC");
+      const t = makeTranslator({}, locale, { timeZone: "UTC" });
       for (const text of [
         t.time(NOON),
         t.date(NOON),
@@ -127,6 +127,16 @@ describe("times", () => {
       }
     }
   });
+});
+
+test("the clock is that of the reader's own language, whatever the words are in", () => {
+  const evening = Date.UTC(2025, 10, 22, 19, 25);
+  const at = (/** @type {string} */ locale, /** @type {string | undefined} */ clock) =>
+    makeTranslator({}, locale, { timeZone: "UTC", clock }).time(evening).replaceAll(/\s/g, " ");
+  assert.equal(at("en", undefined), "7:25 PM");
+  assert.equal(at("en", "sv-SE"), "19:25");
+  assert.equal(at("en", "en-GB"), "19:25");
+  assert.equal(at("de", undefined), "19:25");
 });
 
 describe("languages", () => {
