@@ -26,12 +26,17 @@ export class EmptyState extends InboxElement {
       h("h2", null, t(`empty.${this.kind}.title`)),
       h("p", null, t(`empty.${this.kind}.text`)),
     );
-    if (this.kind === "install") {
-      const snippet = `<script src="${location.origin}/bubble/${inbox.state?.shop.key ?? ""}.js" async></script>`;
-      this.append(h("div.snippet", null, h("code", { dir: "ltr" }, snippet), this.#copy(snippet)));
-    }
+    if (this.kind === "install") this.append(this.#snippet());
+    // On a phone there is no other pane that would say how to make it come.
+    if (this.kind === "nothing")
+      this.append(h("div.only-phone", null, h("p", null, t("empty.install.text")), this.#snippet()));
     if (this.kind === "failed")
       this.append(h("button.button", { type: "button", onclick: () => inbox.reopen() }, t("try_again")));
+  }
+
+  #snippet() {
+    const snippet = `<script src="${location.origin}/bubble/${this.inbox.state?.shop.key ?? ""}.js" async></script>`;
+    return h("div.snippet", null, h("code", { dir: "ltr" }, snippet), this.#copy(snippet));
   }
 
   /** @param {string} snippet */

@@ -130,6 +130,8 @@ export class InboxApp extends InboxElement {
     this.nothing.hidden = !none;
     if (none) this.#drawNothing();
     this.header.hidden = none;
+    // On a phone the list and its heading are away: then this one is the page's first.
+    setAttribute(this.header.heading, "aria-level", PHONE.matches ? "1" : null);
     this.thread.hidden = none;
     this.header.draw();
   }
