@@ -6,7 +6,7 @@
  * words stay text, and a link opens in a new tab that knows neither the page nor its address.
  */
 
-import { isEmojiOnly, segmentsOf } from "../inbox/links.js";
+import { isEmojiOnly, segmentsOf } from "../links.js";
 import { avatar, h } from "./dom.js";
 
 /**

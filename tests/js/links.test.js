@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { isEmojiOnly, segmentsOf } from "../../static/inbox/links.js";
+import { isEmojiOnly, segmentsOf } from "../../static/links.js";
 
 /** @param {string} text */
 const links = (text) =>

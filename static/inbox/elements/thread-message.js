@@ -6,7 +6,7 @@
 
 import "./person-avatar.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
-import { isEmojiOnly, segmentsOf } from "../links.js";
+import { isEmojiOnly, segmentsOf } from "../../links.js";
 import { MARK_ICONS } from "../marks.js";
 
 /** Longer ones are folded, so that one message does not fill the screen. */
