@@ -54,7 +54,7 @@ def imports_of(entry: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
-    return slim(path.name, path.read_text(encoding="utf-8"))
+    return slim(path.name, path.read_text(encoding="utf-8"), shorten=True)
 
 
 def _name(path: Path, order: list[Path]) -> str:

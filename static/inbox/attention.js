@@ -7,7 +7,7 @@ import { nameOf } from "./people.js";
 import { textOf } from "./thread-items.js";
 
 /** @param {number} unread @param {string} shop */
-export const titleOf = (unread, shop) => `${unread > 0 ? `(${unread}) ` : ""}chatd — ${shop}`;
+export const titleOf = (unread, shop) => (unread > 0 ? `(${unread}) ` : "") + `chatd — ${shop}`;
 
 /**
  * @param {import("./inbox.js").Inbox} inbox
