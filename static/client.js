@@ -61,12 +61,7 @@ export class Client extends EventTarget {
   constructor(options) {
     super();
     this.#options = options;
-    const { WebSocket, document, navigator } = globalThis;
-    this.#env = {
-      ...{ WebSocket, document, navigator, window: globalThis, now: Date.now, random: Math.random },
-      ...{ setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer) },
-      ...options.environment,
-    };
+    this.#env = options.environment ?? globalThis;
   }
 
   get status() {
@@ -102,7 +97,7 @@ export class Client extends EventTarget {
   /** A command: the ack's result, or a rejection when chatd refuses it for good. @returns {Promise<any>} */
   send(type, fields = {}) {
     if (this.#outbox.length >= OUTBOX_MAX) return refused({ code: "outbox_full" });
-    const at = Math.max(this.#env.now(), (this.#outbox.at(-1)?.at ?? 0) + 1);
+    const at = Math.max(this.#env.Date.now(), (this.#outbox.at(-1)?.at ?? 0) + 1);
     const entry = { ...JSON.parse(encode(fields)), id: newId(), type, at, state: "sending" };
     const promise = quiet(new Promise((resolve) => this.#promises.set(entry.id, resolve)));
     if (REPLACED.includes(type)) {
@@ -185,13 +180,13 @@ export class Client extends EventTarget {
   }
 
   #lost(code = 0, reason = "") {
-    const steady = this.#status === "open" && this.#env.now() - this.#openedAt >= STEADY_MS;
+    const steady = this.#status === "open" && this.#env.Date.now() - this.#openedAt >= STEADY_MS;
     this.#drop(code);
     if (code >= 4500 && code < 5000) return this.#end(code);
     this.#tries = steady ? 0 : this.#tries + 1;
     const wish = Math.min(parse(reason)?.delay_ms, DELAY_MAX_MS) || 0;
-    const delay = Math.max(wish, this.#env.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#tries));
-    this.retryAt = this.#env.now() + delay;
+    const delay = Math.max(wish, this.#env.Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#tries));
+    this.retryAt = this.#env.Date.now() + delay;
     this.#later("retry", delay, () => this.#try());
     this.#become("waiting");
   }
@@ -227,7 +222,7 @@ export class Client extends EventTarget {
       this.#number = number;
       this.#arrived(Infinity);
     }
-    this.#openedAt = this.#env.now();
+    this.#openedAt = this.#env.Date.now();
     this.#heartbeat = (seconds > 0 ? seconds : 25) * 1000;
     this.#watch();
     this.#status = "open";
@@ -319,7 +314,7 @@ export class Client extends EventTarget {
       if (entry) this.#refuse(entry, error);
       return this.#pump();
     }
-    const backoff = this.#env.random() * Math.min(BACKOFF_MAX_MS, 1000 * 2 ** this.#refusals++);
+    const backoff = this.#env.Math.random() * Math.min(BACKOFF_MAX_MS, 1000 * 2 ** this.#refusals++);
     const wait = Math.min(facts?.retry_after_ms ?? backoff, DELAY_MAX_MS);
     if (ask) this.#later(`again ${id}`, wait, () => this.#question(id));
     if (this.#land(named)) this.#later("pace", wait, () => this.#pump());
@@ -380,7 +375,7 @@ export class Client extends EventTarget {
 
   /** Take what is everybody's, and everything that is older than `before`. */
   #adopt(before = 0) {
-    const now = this.#env.now();
+    const now = this.#env.Date.now();
     for (const { entry, until } of this.#records()) {
       const own = this.#find(entry.id);
       if (own && own !== this.#flying) Object.assign(own, { state: entry.state, error: entry.error });

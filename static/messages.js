@@ -8,6 +8,7 @@
  * Leaves to others: the conversation itself (`bubble/conversation.js`).
  */
 
+import { Chat } from "./bubble/chat.js";
 import { ConversationView } from "./bubble/conversation.js";
 import { avatar, h, icon } from "./bubble/dom.js";
 import { Session } from "./bubble/session.js";
@@ -81,31 +82,32 @@ class MessagesPage {
       this.view?.remove();
       this.#explain("link_expired");
     });
+    const chat = new Chat(session);
     const started = () => {
-      if (!session.state) return;
-      session.removeEventListener("change", started);
-      void this.#show(session);
+      if (!chat.state) return;
+      chat.removeEventListener("change", started);
+      void this.#show(chat);
     };
-    session.addEventListener("change", started);
-    session.connect();
+    chat.addEventListener("change", started);
+    session.client.connect();
   }
 
-  /** @param {Session} session */
-  async #show(session) {
+  /** @param {Chat} chat */
+  async #show(chat) {
     const words = /** @type {import("./bubble/words.js").Words} */ (this.words);
-    const shop = /** @type {import("./state.js").CustomerState} */ (session.state).shop;
+    const shop = /** @type {import("./state.js").CustomerState} */ (chat.state).shop;
     const host = document.createElement("chatd-messages");
     const root = host.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = await loadStyles(shop.colour);
     document.title = words.t("page_title", { shop: shop.name });
-    this.view = new ConversationView({ session, words, shop, isShown: () => true, introducible: false });
+    this.view = new ConversationView({ chat, words, shop, isShown: () => true, introducible: false });
     const status = h("p.status", { role: "status" });
     const draw = () => {
-      const there = session.state?.shop_online === true;
+      const there = chat.state?.shop_online === true;
       status.classList.toggle("there", there);
       status.textContent = words.t(there ? "shop_online" : "shop_away");
     };
-    session.addEventListener("change", draw);
+    chat.addEventListener("change", draw);
     draw();
     root.append(
       h(

@@ -88,6 +88,7 @@ async def test_a_shops_page_gets_the_bubble_with_its_own_settings(door: Door) ->
         "assets": f"http://localhost{door.assets.base}",
         "name": "Nordlys Ceramics",
         "colour": "#123abc",
+        "on_colour": "#ffffff",
         "greeting": "Hej! Fråga oss.",
         "locale": "sv",
         "position": "right",

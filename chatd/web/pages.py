@@ -25,6 +25,7 @@ from starlette.routing import Route
 from chatd.config import Settings
 from chatd.errors import NotAuthenticated, NotFound, TooFast
 from chatd.i18n import texts
+from chatd.notify.compose import text_colour_on
 from chatd.store.contract import Store, Transaction
 from chatd.store.people import add_token
 from chatd.store.shops import Shop, ShopDirectory
@@ -237,6 +238,7 @@ def bubble_settings(shop: Shop, settings: Settings, assets: Assets) -> dict[str,
         "assets": f"{settings.base_url}{assets.base}",
         "name": shop.name,
         "colour": shop.colour,
+        "on_colour": text_colour_on(shop.colour),
         "greeting": shop.greeting,
         "locale": shop.locale,
         "position": "right",

@@ -14,51 +14,63 @@ const URL_CHARACTERS_MAX = 2_000;
  * @typedef {{currency: string, subtotal: number, lines: Line[]}} Cart
  */
 
+/** @param {any} value @param {number} max */
+const isWhole = (value, max) => Number.isInteger(value) && value >= 0 && value <= max;
+/** @type {Rule} */
+const amount = [(value) => isWhole(value, 1e15), "integer minor units (12900 for 129.00)"];
+
+/** What is right, and how to say it. @typedef {[(value: any) => boolean, string]} Rule */
+/** @type {Record<string, Rule>} */
+const CART = {
+  currency: [(value) => /^[A-Z]{3}$/.test(value), 'an ISO 4217 code like "EUR"'],
+  subtotal: amount,
+  lines: [Array.isArray, "a list"],
+};
+/** @type {Record<string, Rule>} */
+const LINE = {
+  id: [
+    (value) => ["string", "number"].includes(typeof value) && /^.{1,200}$/su.test(value),
+    "the line's or variant's key",
+  ],
+  title: [(value) => typeof value === "string", "a text"],
+  quantity: [(value) => isWhole(value, 1e6), "a whole number"],
+  price: amount,
+};
+
+/** @param {any} value @param {Record<string, Rule>} rules */
+function mistakeOf(value, rules) {
+  for (const [name, [isRight, expected]] of Object.entries(rules))
+    if (!isRight(value?.[name])) return `${name} is ${JSON.stringify(value?.[name])}, expected ${expected}`;
+  return "";
+}
+
 /** @param {any} value @returns {{cart: Cart} | {mistake: string}} */
 export function readCart(value) {
-  if (!value || typeof value !== "object") return { mistake: "expected {currency, subtotal, lines}" };
-  if (!/^[A-Z]{3}$/.test(value.currency))
-    return { mistake: `currency is ${JSON.stringify(value.currency)}, expected an ISO 4217 code like "EUR"` };
-  if (!isAmount(value.subtotal))
-    return {
-      mistake: `subtotal is ${JSON.stringify(value.subtotal)}, expected integer minor units (12900 for 129.00)`,
-    };
-  if (!Array.isArray(value.lines)) return { mistake: "lines is missing, expected a list" };
+  const wrong = mistakeOf(value, CART);
+  if (wrong) return { mistake: wrong };
+  const { currency, subtotal } = value;
   /** @type {Line[]} */
   const lines = [];
   for (const [index, line] of value.lines.entries()) {
-    const wrong = mistakeOf(line);
-    if (wrong) return { mistake: `lines[${index}].${wrong}` };
-    if (line.quantity === 0) continue;
-    if (lines.some(({ id }) => id === String(line.id)))
-      return { mistake: `lines[${index}].id is ${JSON.stringify(line.id)}, which an earlier line has as well` };
-    lines.push({
-      id: String(line.id),
-      title: [...line.title].slice(0, TITLE_CHARACTERS_MAX).join(""),
-      quantity: line.quantity,
-      price: line.price,
-      ...address("url", line.url),
-      ...address("picture", line.picture),
-    });
+    const id = String(line?.id);
+    const mistake =
+      mistakeOf(line, LINE) || (lines.some((one) => one.id === id) && `id is "${id}", which an earlier line has as well`);
+    if (mistake) return { mistake: `lines[${index}].${mistake}` };
+    const { title, quantity, price, url, picture } = line;
+    if (quantity)
+      lines.push({
+        id,
+        title: [...title].slice(0, TITLE_CHARACTERS_MAX).join(""),
+        quantity,
+        price,
+        ...address("url", url),
+        ...address("picture", picture),
+      });
   }
-  return { cart: { currency: value.currency, subtotal: value.subtotal, lines: lines.slice(0, LINES_MAX) } };
+  return { cart: { currency, subtotal, lines: lines.slice(0, LINES_MAX) } };
 }
 
-/** @param {unknown} value */
-const isAmount = (value) =>
-  Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0 && /** @type {number} */ (value) <= 1e15;
-
-/** @param {any} line */
-function mistakeOf(line) {
-  if (!["string", "number"].includes(typeof line?.id) || !/^.{1,200}$/su.test(String(line.id)))
-    return "id is missing, expected the line's or variant's key";
-  if (typeof line.title !== "string") return "title is missing";
-  if (!Number.isInteger(line.quantity) || line.quantity < 0 || line.quantity > 1_000_000)
-    return `quantity is ${JSON.stringify(line.quantity)}, expected a whole number`;
-  return isAmount(line.price) ? "" : `price is ${JSON.stringify(line.price)}, expected integer minor units`;
-}
-
-/** An address that staff may follow, made absolute; left out when it is none. @param {"url" | "picture"} name @param {unknown} value */
+/** An address that staff may follow, made absolute; left out when it is none. @param {string} name @param {unknown} value */
 function address(name, value) {
   if (typeof value !== "string" || !value) return {};
   try {

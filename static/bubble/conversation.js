@@ -5,7 +5,7 @@
  *
  * Promises: the state of the connection is always told in words; the introduction is asked for once, after the first
  * message (or before it, when the shop wants that), and can be skipped; whoever skips it reads that no mail can reach them.
- * Leaves to others: the connection (`session.js`), the frame around (`panel.js`, `messages.js`).
+ * Leaves to others: what there is to show (`chat.js`), the frame around (`panel.js`, `messages.js`).
  */
 
 import { Composer } from "./composer.js";
@@ -33,14 +33,16 @@ export class ConversationView {
 
   /**
    * @param {object} options
-   * @param {import("./session.js").Session} options.session
+   * @param {import("./chat.js").Chat} options.chat
    * @param {import("./words.js").Words} options.words
    * @param {{name: string, greeting: string, ask_first: boolean}} options.shop
    * @param {() => boolean} options.isShown
    * @param {boolean} [options.introducible] a reply link opens a conversation and does not change who the customer is
    */
-  constructor({ session, words, shop, isShown, introducible = true }) {
+  constructor({ chat, words, shop, isShown, introducible = true }) {
     const { t } = words;
+    const { session } = chat;
+    this.chat = chat;
     this.session = session;
     this.t = t;
     this.shop = shop;
@@ -56,19 +58,19 @@ export class ConversationView {
         time: words.time,
         moment: words.dateTime,
         shopName: shop.name,
-        retry: (id) => session.client.retry(id),
-        discard: (id) => session.client.discard(id),
+        retry: (id) => chat.client.retry(id),
+        discard: (id) => chat.client.discard(id),
       },
-      loadOlder: () => session.loadOlder(),
-      seen: (position) => this.isShown() && session.seen(position),
+      loadOlder: () => chat.loadOlder(),
+      seen: (position) => this.isShown() && chat.seen(position),
     });
     this.composer = new Composer({
       t,
       charactersMax: CHARACTERS_MAX,
       draft: session.storage.getItem(draft) ?? "",
       keep: (text) => (text ? session.storage.setItem(draft, text) : session.storage.removeItem(draft)),
-      send: (text) => session.say(text),
-      typing: (on) => session.typing(on),
+      send: (text) => chat.say(text),
+      typing: (on) => chat.typing(on),
     });
     this.stateLine = h("p.told.state", { role: "status", hidden: true });
     this.repliesLine = h("p.told", { hidden: true });
@@ -78,7 +80,7 @@ export class ConversationView {
     this.observer = new ResizeObserver(() => this.thread.fit());
     this.observer.observe(this.thread.element);
     this.off = new AbortController();
-    session.addEventListener("change", () => this.#schedule(), { signal: this.off.signal });
+    chat.addEventListener("change", () => this.#schedule(), { signal: this.off.signal });
     document.addEventListener("visibilitychange", () => this.thread.reportSeen(), { signal: this.off.signal });
     this.#typingTimer = setInterval(() => this.#drawTyping(), TYPING_CHECK_MS);
     this.draw();
@@ -107,15 +109,15 @@ export class ConversationView {
   }
 
   draw() {
-    const { session, thread, composer } = this;
-    const { conversation, entries } = session;
-    if (session.state?.limits?.message_characters_max)
-      composer.charactersMax = session.state.limits.message_characters_max;
+    const { chat, thread, composer } = this;
+    const { conversation, entries } = chat;
+    if (chat.state?.limits?.message_characters_max)
+      composer.charactersMax = chat.state.limits.message_characters_max;
     composer.placeholder = this.t(conversation?.state === "closed" ? "field_closed" : "field_placeholder");
     thread.update({
       entries,
       more: conversation?.more ?? false,
-      online: session.status === "open",
+      online: chat.status === "open",
       seenByShop: conversation?.seen_by_shop ?? 0,
       seenByCustomer: conversation?.seen_by_customer ?? 0,
     });
@@ -127,7 +129,7 @@ export class ConversationView {
   // ------------------------------------------------------------------ how things stand
 
   #drawState() {
-    const { status } = this.session;
+    const { status } = this.chat;
     const waiting = status === "connecting" || status === "waiting";
     if (!waiting) {
       clearTimeout(this.#slowTimer);
@@ -153,25 +155,25 @@ export class ConversationView {
     this.stateLine.replaceChildren(...(text ? [h("span", null, this.t(text))] : []));
     if (text === "ended")
       this.stateLine.append(
-        h("button.plain", { type: "button", onclick: () => this.session.connect() }, this.t("try_again")),
+        h("button.plain", { type: "button", onclick: () => this.chat.client.connect() }, this.t("try_again")),
       );
   }
 
   #drawTyping() {
-    const { typist } = this.session;
+    const { typist } = this.chat;
     this.thread.typingText = typist ? this.t("typing", { name: typist.name || this.shop.name }) : "";
   }
 
   // ------------------------------------------------------------------ who are you
 
   #drawIntroduction() {
-    const { session, shop } = this;
+    const { chat, session, shop } = this;
     // Who has been here before may have said it before: that is known with the welcome.
-    if (!this.introducible || (!session.state && session.isKnown)) return;
-    const { name = "", email = "" } = this.#given ?? session.state?.customer ?? {};
+    if (!this.introducible || (!chat.state && session.isKnown)) return;
+    const { name = "", email = "" } = this.#given ?? chat.state?.customer ?? {};
     const customer = { name, email };
-    const verified = session.state?.customer.verified ?? false;
-    const started = session.entries.length > 0;
+    const verified = chat.state?.customer.verified ?? false;
+    const started = chat.entries.length > 0;
     const skipped = session.storage.getItem(`${session.prefix}skipped`) !== null;
     const wanted = !customer.email && !skipped && !verified;
     const when = this.#changing ? "change" : !wanted ? null : started ? "later" : shop.ask_first ? "first" : null;
@@ -213,11 +215,11 @@ export class ConversationView {
     if (!answer.email) this.session.storage.setItem(`${this.session.prefix}skipped`, "1");
     this.draw();
     try {
-      await this.session.introduce(answer);
+      await this.chat.introduce(answer);
       this.#given = null;
     } catch {
       this.#given = null;
-      this.#changing = changing || this.session.entries.length > 0;
+      this.#changing = changing || this.chat.entries.length > 0;
       this.draw();
       const again = this.#introduction ?? form;
       if (again) Object.assign(again.email, { value: answer.email });

@@ -12,7 +12,8 @@
  *   Content-Security-Policy without `style-src 'unsafe-inline'` allows.
  * - A mistake in a call is told on the console and never thrown into the shop's own code.
  *
- * Leaves to others: the connection, the cart and the numbers (`session.js`), everything behind the click (`panel.js`).
+ * Leaves to others: the connection, the cart and the numbers (`session.js`), everything behind the click (`panel.js`, which
+ * also draws the launcher's other face).
  *
  * Calls may be made before this script has arrived, by the stub
  * `window.chatd = window.chatd || []; chatd.push(["cart", {…}])`; they are carried out in their order.
@@ -27,6 +28,7 @@
    * @property {string} assets where the modules lie, with a slash at the end
    * @property {string} name
    * @property {string} colour `#rrggbb`
+   * @property {string} on_colour what stands out on it
    * @property {string} greeting
    * @property {string} locale
    * @property {"left" | "right"} position
@@ -49,46 +51,31 @@
   const safely = (/** @type {"localStorage" | "sessionStorage"} */ kind) => {
     /** @type {Map<string, string>} */
     const memory = new Map();
-    /** @type {Storage | null} */
-    let real = null;
-    try {
-      real = window[kind];
-    } catch {
-      // Refused by the browser's settings.
-    }
+    /** @template T @param {(real: Storage) => T} work */
+    const attempt = (work) => {
+      try {
+        return work(window[kind]);
+      } catch {
+        // Refused by the browser's settings, or full.
+      }
+    };
     return {
-      real,
-      getItem(/** @type {string} */ key) {
-        try {
-          return real?.getItem(key) ?? memory.get(key) ?? null;
-        } catch {
-          return memory.get(key) ?? null;
-        }
-      },
+      real: attempt((real) => real) ?? null,
+      getItem: (/** @type {string} */ key) => attempt((real) => real.getItem(key)) ?? memory.get(key) ?? null,
       setItem(/** @type {string} */ key, /** @type {string} */ value) {
         memory.set(key, value);
-        try {
-          real?.setItem(key, value);
-        } catch {
-          // Full, or refused.
-        }
+        attempt((real) => real.setItem(key, value));
       },
       removeItem(/** @type {string} */ key) {
         memory.delete(key);
-        try {
-          real?.removeItem(key);
-        } catch {
-          // Refused.
-        }
+        attempt((real) => real.removeItem(key));
       },
       /** Drops whatever this shop's bubble has kept. */
       forget() {
         memory.clear();
-        try {
-          for (const key of Object.keys(real ?? {})) if (key.startsWith(prefix)) real?.removeItem(key);
-        } catch {
-          // Refused.
-        }
+        attempt((real) => {
+          for (const key of Object.keys(real)) if (key.startsWith(prefix)) real.removeItem(key);
+        });
       },
     };
   };
@@ -100,13 +87,6 @@
   const host = document.createElement("chatd-bubble");
   const root = host.attachShadow({ mode: "closed" });
 
-  /** Relative luminance by WCAG 2.2; above 0.18, black stands out more than white does. */
-  const luminance = [1, 3, 5]
-    .map((at) => parseInt(settings.colour.slice(at, at + 2), 16) / 255)
-    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
-  // Only a colour of exactly this form goes into the sheet: anything else could close the rule and open another.
-  const accent = /^#[0-9a-f]{6}$/i.test(settings.colour) ? settings.colour : "#0f766e";
   const side = settings.position === "left" ? "left" : "right";
 
   const sheet = new CSSStyleSheet();
@@ -115,71 +95,53 @@
     :host {
       all: initial !important; position: fixed !important; inset: auto !important; z-index: 2147483000 !important;
       color-scheme: light dark !important;
-      --accent: ${accent}; --on-accent: ${luminance > 0.18 ? "#16181d" : "#fff"};
     }
     [hidden] { display: none !important; }
     .launcher {
       box-sizing: border-box; position: fixed; ${side}: calc(20px + env(safe-area-inset-${side}, 0px));
       bottom: calc(20px + env(safe-area-inset-bottom, 0px)); inline-size: 56px; block-size: 56px; margin: 0; padding: 0;
-      display: grid; place-items: center; border: 0; border-radius: 50%; background: var(--accent);
-      color: var(--on-accent); cursor: pointer; -webkit-tap-highlight-color: transparent;
+      display: grid; place-items: center; border: 0; border-radius: 50%; background: #0f766e;
+      color: #fff; cursor: pointer; -webkit-tap-highlight-color: transparent;
       box-shadow: 0 1px 2px rgb(0 0 0 / .16), 0 6px 20px rgb(0 0 0 / .18); transition: transform 150ms ease-out;
     }
     .launcher:hover { transform: scale(1.05); }
     .launcher:active { transform: scale(.97); }
-    .launcher:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; box-shadow: 0 0 0 2px #fff; }
+    .launcher:focus-visible { outline: 2px solid #0f766e; outline-offset: 2px; box-shadow: 0 0 0 2px #fff; }
     svg { grid-area: 1 / 1; inline-size: 28px; block-size: 28px; fill: none; stroke: currentColor; stroke-width: 1.5;
       stroke-linecap: round; stroke-linejoin: round; transition: transform 150ms ease-out, opacity 150ms ease-out; }
-    .shut, [aria-expanded=true] .chat { opacity: 0; transform: scale(.6); }
-    [aria-expanded=true] .shut { opacity: 1; transform: none; }
     [aria-busy=true] .chat { animation: breathe 1s ease-in-out infinite alternate; }
     @keyframes breathe { to { opacity: .35; } }
-    .unread, .note { font: 600 12px/20px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+    .unread, .note { font: 600 12px/20px system-ui, sans-serif; }
     .unread { position: absolute; inset-block-start: -4px; inset-inline-end: -4px; min-inline-size: 20px;
       box-sizing: border-box; padding-inline: 6px; border-radius: 10px; background: #d92d20; color: #fff;
       font-variant-numeric: tabular-nums; box-shadow: 0 0 0 2px #fff; }
     .note { position: fixed; ${side}: 88px; bottom: 34px; margin: 0; padding: 4px 12px; border-radius: 10px;
       background: #16181d; color: #fff; font-weight: 400; font-size: 13px; max-inline-size: calc(100vw - 140px); }
-    @media (max-width: 479.98px), (max-height: 419.98px) { .launcher[aria-expanded=true] { visibility: hidden; } }
     @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }
     @media (forced-colors: active) { .launcher { border: 2px solid ButtonText; } }
     @media print { :host { display: none !important; } }`);
   root.adoptedStyleSheets = [sheet];
 
-  const glyph = (/** @type {string} */ name, /** @type {string[]} */ paths) => {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("class", name);
-    svg.setAttribute("viewBox", "0 0 20 20");
-    svg.setAttribute("aria-hidden", "true");
-    for (const line of paths) {
-      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      path.setAttribute("d", line);
-      svg.append(path);
-    }
-    return svg;
+  const make = (/** @type {string} */ name, /** @type {Record<string, string>} */ attributes, .../** @type {Node[]} */ children) => {
+    const svg = /^(svg|path)$/.test(name);
+    const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return /** @type {any} */ (element);
   };
-  const launcher = document.createElement("button");
-  launcher.type = "button";
-  launcher.className = "launcher";
-  launcher.setAttribute("aria-haspopup", "dialog");
-  const badge = document.createElement("span");
-  badge.className = "unread";
-  badge.setAttribute("aria-hidden", "true");
-  launcher.append(
-    glyph("chat", [
-      "M17 9.2c0 3.4-3.1 6.2-7 6.2-.9 0-1.7-.1-2.5-.4L3.6 16.600l1-3.200C3.6 12.3 3 10.8 3 9.2 3 5.8 6.1 3 10 3s7 2.8 7 6.200Z",
-      "M7.2 9.200h.01M10 9.200h.01M12.8 9.200h.01",
-    ]),
-    glyph("shut", ["M5.5 8l4.5 4.500L14.5 8"]),
+  const balloon = "M3.6 16.6l1-3.2A7 6.2 0 1 1 7.5 15ZM7.2 9.2h.01M10 9.2h.01M12.8 9.2h.01";
+  const badge = make("span", { class: "unread", "aria-hidden": "true" });
+  const launcher = make(
+    "button",
+    { class: "launcher", type: "button", "aria-haspopup": "dialog" },
+    make("svg", { class: "chat", viewBox: "0 0 20 20", "aria-hidden": "true" }, make("path", { d: balloon })),
     badge,
   );
-  const note = document.createElement("p");
-  note.className = "note";
-  note.setAttribute("role", "status");
-  note.hidden = true;
+  // By properties and not in the sheet: there, what is no colour could close the rule and open another.
+  const { colour, on_colour: color } = settings;
+  Object.assign(launcher.style, { backgroundColor: colour, outlineColor: colour, color });
+  const note = make("p", { class: "note", role: "status", hidden: "" });
   root.append(launcher, note);
-  // A shop's keyboard shortcuts see our keys as pressed on a plain element, so "/" while writing would open its search.
-  for (const type of ["keydown", "keypress", "keyup"]) host.addEventListener(type, (event) => event.stopPropagation());
 
   let opened = false;
   let unread = 0;
@@ -214,7 +176,7 @@
   let tries = 0;
   /** After a failure another address is asked for: browsers remember that a module could not be had. */
   const load = (/** @type {string} */ file) =>
-    import(`${settings.assets}bubble/${file}${tries ? `?try=${tries}` : ""}`);
+    import(`${settings.assets}bubble/${file}${tries ? "?try=" + tries : ""}`);
 
   /** @type {Promise<any> | null} */
   let session = null;
@@ -240,7 +202,7 @@
       // Another tab has logged out: what is on this screen belongs to somebody else now.
       made.addEventListener("ended", () => api.logout());
       if (cart) made.setCart(cart);
-      made.connect();
+      made.client.connect();
       return made;
     }));
     wanted.catch(() => session === wanted && (session = null));
@@ -284,7 +246,6 @@
   };
 
   launcher.addEventListener("pointerenter", warm, { once: true });
-  launcher.addEventListener("pointerdown", warm, { once: true });
   launcher.addEventListener("click", () => (opened ? close() : void open()));
 
   // ------------------------------------------------------------------ window.chatd

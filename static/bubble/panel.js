@@ -7,6 +7,7 @@
  * Leaves to others: the launcher (`embed.js`), the conversation itself.
  */
 
+import { Chat } from "./chat.js";
 import { ConversationView } from "./conversation.js";
 import { avatar, h, icon } from "./dom.js";
 import { loadStyles } from "./styles.js";
@@ -43,14 +44,15 @@ export class Panel {
   }
 
   async #build() {
-    const { root, settings, session } = this;
+    const { root, settings } = this;
     const { signal } = this.#off;
     const [words, sheets] = await Promise.all([
       loadWords([document.documentElement.lang, settings.locale]),
       loadStyles(settings.colour),
     ]);
     const { t, locale } = words;
-    this.conversation = new ConversationView({ session, words, shop: settings, isShown: () => this.opened });
+    const chat = new Chat(this.session);
+    this.conversation = new ConversationView({ chat, words, shop: settings, isShown: () => this.opened });
     this.status = h("p.status", { role: "status" });
     this.element = h(
       "section",
@@ -74,12 +76,12 @@ export class Panel {
       this.conversation.element,
     );
     const drawStatus = () => {
-      const there = session.state?.shop_online;
+      const there = chat.state?.shop_online;
       this.status?.classList.toggle("there", there === true);
       if (this.status) this.status.textContent = there === undefined ? "" : t(there ? "shop_online" : "shop_away");
     };
     drawStatus();
-    session.addEventListener("change", drawStatus, { signal });
+    chat.addEventListener("change", drawStatus, { signal });
     this.fullScreen = matchMedia(FULL_SCREEN);
     this.fullScreen.addEventListener("change", () => this.#fit(), { signal });
     followView(this.element, signal);
@@ -89,6 +91,12 @@ export class Panel {
     // After the page's own sheets, and before the launcher's: what is important there stays so.
     root.adoptedStyleSheets = [...sheets, ...root.adoptedStyleSheets];
     root.append(this.element);
+    this.shut = icon("down");
+    this.shut.setAttribute("class", "shut");
+    root.querySelector(".launcher")?.append(this.shut);
+    // A shop's keyboard shortcuts see our keys as pressed on a plain element, so "/" while writing would open its search.
+    for (const type of ["keydown", "keypress", "keyup"])
+      root.host.addEventListener(type, (event) => event.stopPropagation(), { signal });
   }
 
   /** @param {{restored?: boolean}} [how] restored: the page has changed, and the panel was open on the one before */
@@ -120,6 +128,7 @@ export class Panel {
     this.#off.abort();
     this.conversation?.remove();
     this.element?.remove();
+    this.shut?.remove();
   }
 
   /** @param {boolean} out */

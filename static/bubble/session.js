@@ -1,44 +1,52 @@
 // @ts-check
 /**
- * The customer's side of the connection on this page: who they are, what is known, what the cart holds.
+ * The customer's side of the connection on this page, before anybody opens the panel: who they are, that they are here,
+ * what their cart holds, and how many messages of the shop they have not seen.
  *
- * Promises: the visitor's token and whatever chatd gave lie in the page's own storage and nowhere else; a message of the
- * shop is reported as delivered when it is here; the same cart is told once; a refused identity is dropped, not used.
- * Leaves to others: staying connected and the outbox (`client.js`), the state (`state.js`), all that is drawn.
+ * Promises: the visitor's token and whatever chatd gave lie in the page's own storage and nowhere else; all tabs are one
+ * customer, also when they begin at once; a message of the shop is reported as delivered when it is here; the same cart is
+ * told once; a refused identity is dropped, not used.
+ * Leaves to others: staying connected and the outbox (`client.js`); what the frames mean for a thread (`chat.js`, which
+ * comes with the panel: a page that only waits for a reply does not pay for it).
  *
- * Dispatches "change" (something that is drawn is other than before), "message" and "unread" (for the shop's page), "ended"
+ * Dispatches "change" (something was heard, or waits to be said), "message" and "unread" (for the shop's page), "ended"
  * (logged out, here or in another tab).
  */
 
 import { Client } from "../client.js";
-import {
-  applySignal,
-  applyToCustomer,
-  applyWelcome,
-  customerState,
-  mergeHistory,
-  threadOf,
-  typingIn,
-} from "../state.js";
 import { readCart } from "./cart.js";
 
 /** Close codes of docs/protocol.md, section 6. */
 const NOT_AUTHENTICATED = 4502;
 const SESSION_ENDED = 4503;
-const PAGE_OF_HISTORY = 50;
+/** Frames that wait for the panel; beyond this, a fresh snapshot is less than all of them. */
+const FRAMES_MAX = 500;
 
 /** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} Memory */
 
+/** @param {any} event */
+const isOfShop = ({ type, message }) => type === "message_sent" && message.author.kind !== "customer";
+
 export class Session extends EventTarget {
-  /** @type {import("../state.js").CustomerState | null} */
-  state = null;
+  /**
+   * The welcome with the snapshot and what followed, each with the time when it was heard, oldest first. Whoever takes
+   * them out (`chat.js`) has to keep what they say.
+   * @type {any[]}
+   */
+  frames = [];
+  /**
+   * By conversation, the positions of the shop's messages that the customer has not seen.
+   * @type {Map<string, number[]>}
+   */
+  #unseen = new Map();
+  #unread = 0;
+  /** @type {string | null} whose connection this is: the token of the last hello, or what the welcome gave */
+  #token = null;
   #identity;
   #refused = false;
-  #delivered = 0;
   /** @type {import("./cart.js").Cart | null} */
   #cart = null;
   #cartUnderWay = "";
-  #unread = 0;
   #off = new AbortController();
 
   /**
@@ -65,29 +73,28 @@ export class Session extends EventTarget {
     const listen = (/** @type {string} */ name, /** @type {(frame: any) => void} */ listener) =>
       this.client.addEventListener(name, (event) => listener(/** @type {CustomEvent} */ (event).detail), { signal });
     listen("welcome", (frame) => this.#welcomed(frame));
-    listen("event", ({ number, event }) => this.#happened(number, event));
-    listen("signal", (frame) => this.state && applySignal(this.state, frame).kind !== "none" && this.#changed());
+    listen("event", (frame) => this.#happened(frame));
+    listen("signal", (frame) => this.#heard(frame));
     listen("pending", () => this.#changed());
     listen("status", () => this.#statusChanged());
     document.addEventListener("visibilitychange", () => this.client.signal("set_active", this.#page()), { signal });
-    // Another tab has logged out. (A null key: everything was cleared.)
+    // Another tab has logged out (a null key: everything was cleared), or was given a token at the same time as this one.
     addEventListener(
       "storage",
-      ({ key, newValue }) =>
-        (key === null || key === `${this.prefix}token`) && newValue === null && this.dispatchEvent(new Event("ended")),
+      ({ key, newValue }) => {
+        if (key !== null && key !== `${this.prefix}token`) return;
+        if (newValue === null) this.dispatchEvent(new Event("ended"));
+        else if (this.#kept !== this.#token) this.client.reset();
+      },
       { signal },
     );
-  }
-
-  connect() {
-    this.client.connect();
   }
 
   /** The connection ends, and with it everything that was known. Clearing the storage is left to its owner. */
   logout() {
     this.#off.abort();
     this.client.close();
-    this.state = null;
+    this.frames = [];
   }
 
   /** @param {string} token */
@@ -99,82 +106,9 @@ export class Session extends EventTarget {
     this.client.connect();
   }
 
-  // ------------------------------------------------------------------ what is drawn
-
-  get status() {
-    return this.client.status;
-  }
-
   /** Whether chatd may know this customer from before. */
   get isKnown() {
-    return Boolean(this.#identity || this.storage.getItem(`${this.prefix}token`));
-  }
-
-  /** The one conversation that is shown, once it exists. */
-  get conversation() {
-    const all = [...(this.state?.conversations.values() ?? [])];
-    return all.find(({ kind }) => kind === "shop") ?? all[0] ?? null;
-  }
-
-  get entries() {
-    return threadOf(this.conversation, this.client.pending);
-  }
-
-  /** Who is writing to the customer now, or null. */
-  get typist() {
-    const author = this.state && this.conversation ? typingIn(this.state, this.conversation.id) : null;
-    return author?.kind === "staff" ? author : null;
-  }
-
-  // ------------------------------------------------------------------ what the customer does
-
-  /** @param {string} text */
-  say(text) {
-    // Already now, and not when chatd has answered: the next page must connect by itself to bring this message out.
-    this.storage.setItem(`${this.prefix}talked`, "1");
-    const conversation = this.channel === "page" ? this.conversation?.id : undefined;
-    this.client
-      .send("send_message", { parts: [{ type: "text", text }], ...(conversation && { conversation }) })
-      .catch(() => {});
-  }
-
-  /** Rejects when chatd refuses the name or the address. @param {{name: string, email: string}} answer */
-  async introduce(answer) {
-    try {
-      const { person } = await this.client.send("introduce", answer);
-      // Before the first message there is no event that would tell it.
-      if (this.state && person) this.state.customer = person;
-      this.#changed();
-    } catch (error) {
-      for (const entry of this.client.pending)
-        if (entry.type === "introduce" && entry.state === "failed") this.client.discard(entry.id);
-      throw error;
-    }
-  }
-
-  /** @param {number} position */
-  seen(position) {
-    const { conversation } = this;
-    if (conversation && position > conversation.seen_by_customer)
-      this.client.send("mark_seen", { conversation: conversation.id, position }).catch(() => {});
-  }
-
-  /** @param {boolean} on */
-  typing(on) {
-    if (this.conversation) this.client.signal("set_typing", { conversation: this.conversation.id, on });
-  }
-
-  async loadOlder() {
-    const { conversation } = this;
-    if (!conversation?.more) return;
-    const page = await this.client.ask("load_history", {
-      conversation: conversation.id,
-      before: conversation.entries[0]?.number,
-      limit: PAGE_OF_HISTORY,
-    });
-    if (this.conversation !== conversation) return;
-    mergeHistory(conversation, page);
-    this.#changed();
+    return Boolean(this.#identity || this.#kept);
   }
 
   /** The whole cart as it is now. @param {unknown} value */
@@ -185,7 +119,12 @@ export class Session extends EventTarget {
     this.#tellCart();
   }
 
-  // ------------------------------------------------------------------ the connection
+  // ------------------------------------------------------------------ who they are
+
+  /** The token that this browser keeps: of all its tabs. */
+  get #kept() {
+    return this.storage.getItem(`${this.prefix}token`);
+  }
 
   #page() {
     // Without the fragment: some shops keep secrets there.
@@ -198,9 +137,10 @@ export class Session extends EventTarget {
   }
 
   #hello() {
+    this.#token = this.#kept;
     const { active, ...page } = this.#page();
     return {
-      token: this.storage.getItem(`${this.prefix}token`) ?? undefined,
+      token: this.#token ?? undefined,
       identity: this.#identity || undefined,
       channel: this.channel,
       active,
@@ -209,34 +149,67 @@ export class Session extends EventTarget {
     };
   }
 
-  /** @param {any} frame */
-  #welcomed(frame) {
-    if (frame.token) {
-      this.storage.setItem(`${this.prefix}token`, frame.token);
-      // Somebody new to chatd: what it was told of the cart before, it was told of somebody else.
-      this.storage.removeItem(`${this.prefix}cart`);
-    }
-    if (frame.resumed && this.state) applyWelcome(this.state, frame);
-    else this.state = customerState(frame);
-    if (this.conversation) this.storage.setItem(`${this.prefix}talked`, "1");
-    this.#refused = false;
-    this.#reportDelivered();
-    this.#tellCart();
-    this.#changed();
+  /**
+   * Two tabs that begin at once are each given a token, and one of the two stays. So nothing that waits is said before this
+   * tab has come again with the one that is kept by then: it would be said by a customer of whom nobody knows any more.
+   * With nothing to say there is nothing to lose; if the other one stays, the storage tells.
+   *
+   * @param {string} token a new customer's @returns {boolean} whether this connection may go on as that customer
+   */
+  #becomes(token) {
+    if (this.#kept !== this.#token) return false; // another tab was given one since the hello
+    this.storage.setItem(`${this.prefix}token`, token);
+    // Somebody new to chatd: what it was told of the cart before, it was told of somebody else.
+    this.storage.removeItem(`${this.prefix}cart`);
+    this.#token = token;
+    return this.client.pending.length === 0;
   }
 
-  /** @param {number} number @param {any} event */
-  #happened(number, event) {
-    if (!this.state) return;
-    applyToCustomer(this.state, number, event);
-    if (event.type === "message_sent" && event.message.author.kind !== "customer") {
-      this.#reportDelivered();
-      const { author, parts } = event.message;
-      this.dispatchEvent(
-        new CustomEvent("message", { detail: { author: author.name ?? "", text: parts[0]?.text ?? "" } }),
-      );
+  // ------------------------------------------------------------------ what is heard
+
+  /** @param {any} frame */
+  #welcomed(frame) {
+    if (frame.token && !this.#becomes(frame.token)) return this.client.reset();
+    if (!frame.resumed) {
+      this.frames = [];
+      this.#unseen.clear();
+      for (const { id, thread, seen_by_customer, delivered } of frame.snapshot.conversations) {
+        const positions = thread
+          .filter((/** @type {any} */ { event }) => isOfShop(event))
+          .map((/** @type {any} */ { event }) => event.message.position);
+        this.#begin(id, positions.filter((/** @type {number} */ position) => position > seen_by_customer));
+        if (positions.at(-1) > delivered) this.#delivered(id, positions.at(-1));
+      }
     }
-    if (event.type === "conversation_started") this.#tellCart();
+    this.#refused = false;
+    this.#tellCart();
+    this.#heard(frame);
+  }
+
+  /** @param {any} frame */
+  #happened(frame) {
+    const { event } = frame;
+    const { conversation, message, position } = event;
+    const unseen = this.#unseen.get(conversation) ?? [];
+    if (event.type === "conversation_started") {
+      this.#begin(conversation, unseen);
+      this.#tellCart();
+    }
+    if (event.type === "messages_seen" && event.by === "customer")
+      this.#unseen.set(conversation, unseen.filter((one) => one > position));
+    if (isOfShop(event)) {
+      unseen.push(message.position);
+      this.#delivered(conversation, message.position);
+      const detail = { author: message.author.name ?? "", text: message.parts[0]?.text ?? "" };
+      this.dispatchEvent(new CustomEvent("message", { detail }));
+    }
+    this.#heard(frame);
+  }
+
+  /** @param {any} frame */
+  #heard(frame) {
+    this.frames.push({ ...frame, heard_at: Date.now() });
+    if (this.frames.length > FRAMES_MAX) this.client.reset();
     this.#changed();
   }
 
@@ -250,7 +223,7 @@ export class Session extends EventTarget {
       // Once more without what was refused. Whoever it was that the identity named, it is not them.
       this.#refused = true;
       if (this.#identity)
-        console.warn("chatd: the identity was refused; is the JWT signed with the shop's secret, and not expired?");
+        console.warn("chatd.identify: refused; is the JWT signed with the shop's secret, and not expired?");
       else this.storage.removeItem(`${this.prefix}token`);
       this.#identity = "";
       this.client.connect();
@@ -259,24 +232,26 @@ export class Session extends EventTarget {
   }
 
   #changed() {
-    const unread = this.state?.unread ?? 0;
+    const unread = [...this.#unseen.values()].flat().length;
     if (unread !== this.#unread) this.dispatchEvent(new CustomEvent("unread", { detail: (this.#unread = unread) }));
     this.dispatchEvent(new Event("change"));
   }
 
-  #reportDelivered() {
-    const { conversation } = this;
-    const newest = conversation?.entries.findLast(
-      ({ event }) => event.type === "message_sent" && event.message.author.kind !== "customer",
-    );
-    const position = newest?.event.message.position ?? 0;
-    if (!conversation || position <= Math.max(conversation.delivered, this.#delivered)) return;
-    this.#delivered = position;
-    this.client.send("mark_delivered", { conversation: conversation.id, position }).catch(() => {});
+  // ------------------------------------------------------------------ what is told
+
+  /** There is a conversation, so every page connects by itself from now on. @param {string} id @param {number[]} unseen */
+  #begin(id, unseen) {
+    this.#unseen.set(id, unseen);
+    this.storage.setItem(`${this.prefix}talked`, "1");
+  }
+
+  /** @param {string} conversation @param {number} position */
+  #delivered(conversation, position) {
+    this.client.send("mark_delivered", { conversation, position });
   }
 
   #tellCart() {
-    if (!this.#cart || !this.conversation || this.status !== "open") return;
+    if (!this.#cart || !this.#unseen.size || this.client.status !== "open") return;
     const key = `${this.prefix}cart`;
     const told = JSON.stringify(this.#cart);
     if (told === this.#cartUnderWay || told === this.storage.getItem(key)) return;

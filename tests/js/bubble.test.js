@@ -162,10 +162,11 @@ describe("a cart", () => {
 
   test("a mistake is named, with the place", () => {
     const mistake = (/** @type {any} */ read) => read.mistake;
-    assert.match(mistake(readCart(undefined)), /expected \{currency/);
+    assert.match(mistake(readCart(undefined)), /currency is undefined, expected/);
     assert.match(mistake(cart({ currency: "eur" })), /currency is "eur"/);
     assert.match(mistake(cart({ subtotal: 129.5 })), /subtotal is 129\.5, expected integer minor units/);
-    assert.match(mistake(cart({ lines: null })), /lines is missing/);
+    assert.match(mistake(cart({ lines: null })), /lines is null, expected a list/);
+    assert.match(mistake(cart({ lines: [null] })), /lines\[0\]\.id is undefined, expected the line's or variant's key/);
     assert.match(mistake(cart({}, { price: "129.00" })), /lines\[0\]\.price is "129\.00"/);
     assert.match(mistake(cart({ lines: [line, line] })), /lines\[1\]\.id is "a", which an earlier line has/);
   });

@@ -19,8 +19,11 @@ const client = new Client({
   storage: null,
   storageKey: "chatd",
   environment: {
+    WebSocket,
+    Date,
     setTimeout: (run, ms) => setTimeout(run, ms / Number(speed)),
-    random: () => Math.random() / 10, // the delays grow as they do in a browser, only not as far
+    clearTimeout,
+    Math: { random: () => Math.random() / 10 }, // the delays grow as they do in a browser, only not as far
   },
 });
 for (const name of ["welcome", "event", "signal", "refused"]) {
