@@ -4,7 +4,8 @@
  * The bubble's panel and the hosted page both show this.
  *
  * Promises: the state of the connection is always told in words; the introduction is asked for once, after the first
- * message (or before it, when the shop wants that), and can be skipped; whoever skips it reads that no mail can reach them.
+ * message (or before it, when the shop wants that), and can be skipped, also by writing on; whoever skips it reads that
+ * no mail can reach them.
  * Leaves to others: what there is to show (`chat.js`), the frame around (`panel.js`, `messages.js`).
  */
 
@@ -17,6 +18,10 @@ import { Thread } from "./thread.js";
 const CONNECTING_AFTER_MS = 1_200;
 const TYPING_CHECK_MS = 1_000;
 const CHARACTERS_MAX = 4_000;
+
+/** @param {import("../state.js").Entry} entry what waits to be sent has no author yet */
+const isOwn = ({ event }) =>
+  event.type === "message_sent" && (event.message.author?.kind ?? "customer") === "customer";
 
 export class ConversationView {
   /** @type {{name: string, email: string} | null} what was given and is not confirmed yet */
@@ -175,7 +180,9 @@ export class ConversationView {
     const verified = chat.state?.customer.verified ?? false;
     const started = chat.entries.length > 0;
     const skipped = session.storage.getItem(`${session.prefix}skipped`) !== null;
-    const wanted = !customer.email && !skipped && !verified;
+    // Whoever writes on instead has answered: not now. The line above the field goes on offering it.
+    const wroteOn = chat.entries.filter(isOwn).length > 1 && !this.#introduction?.isInUse;
+    const wanted = !customer.email && !skipped && !verified && !wroteOn;
     const when = this.#changing ? "change" : !wanted ? null : started ? "later" : shop.ask_first ? "first" : null;
     if (when !== (this.#introduction?.when ?? null)) this.#ask(when, customer);
     this.#drawReplies(when ? null : customer.email, started || skipped || Boolean(customer.email), verified);

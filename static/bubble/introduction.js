@@ -23,6 +23,7 @@ export class Introduction {
   constructor({ t, customer, when, save, skip }) {
     this.t = t;
     this.when = when;
+    this.known = customer;
     this.save = save;
     /** The address that was called doubtful; sent a second time it is taken as it is. */
     this.doubted = "";
@@ -70,6 +71,12 @@ export class Introduction {
         ),
       ),
     );
+  }
+
+  /** Whether somebody is about to answer. */
+  get isInUse() {
+    const typed = this.name.value !== this.known.name || this.email.value !== this.known.email;
+    return typed || this.element.matches(":focus-within");
   }
 
   focus() {
