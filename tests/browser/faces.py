@@ -91,10 +91,14 @@ class Staff:
         self.field = page.get_by_role("textbox", name="Reply")
         self.route = page.locator("#reply-route")
         self.header = page.locator("thread-header")
-        self.heading = page.locator("main").get_by_role("heading", level=1)
+        self.heading = self.header.get_by_role("heading")
 
     async def log_in(self, email: str) -> None:
         await self.page.goto(f"{self.program.inbox}/inbox")
+        await self.log_in_here(email)
+
+    async def log_in_here(self, email: str) -> None:
+        """On the login page, wherever it leads afterwards."""
         await self.page.get_by_label("E-mail").fill(email)
         await self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         await self.page.get_by_role("button", name="Log in").click()

@@ -18,10 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from playwright.async_api import StorageState
 
 from chatd.config import Settings
-from chatd.demo.catalogue import CURRENCY, PRODUCTS
+from chatd.demo.catalogue import CURRENCY, PRODUCTS, write_cart
+from chatd.demo.catalogue import CartLine as CartOfShop
 from chatd.demo.run import SHOP_KEY, furnish
+from chatd.demo.shop import COOKIE
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.domain.commands import (
     Cart,
@@ -37,7 +40,7 @@ from chatd.domain.commands import (
 from chatd.domain.people import Actor
 from chatd.live.bus import Publication
 from chatd.store import migrations
-from chatd.store.shops import find_shop_by_key
+from chatd.store.shops import change_shop, find_shop_by_key
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import find_by_email
 from chatd.web.tokens import VISITOR_RANDOM_BYTES, customer_id_of, make_visitor_token
@@ -47,13 +50,31 @@ STEP_MS = 40_000
 
 
 class Person(msgspec.Struct):
-    """A visitor, with the token that their browser keeps. `conversation` and `position` are known once they wrote."""
+    """A visitor, with the token that their browser keeps. What follows is known once they wrote: `position` is that of
+    the last message, `incoming` those of their own."""
 
     actor: Actor
     token: str
     conversation: str = ""
     position: int = 0
-    incoming: int = 0
+    incoming: list[int] = msgspec.field(default_factory=list)
+    cart: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def storage(self, shop_url: str) -> StorageState:
+        """What the browser of somebody holds who has written on the pages of this shop: their token, and their cart."""
+        cart = write_cart([CartOfShop(PRODUCTS[slug], quantity) for slug, quantity in self.cart.items()])
+        return {
+            "cookies": [{"name": COOKIE, "value": cart, "domain": "localhost", "path": "/"}] if cart else [],
+            "origins": [
+                {
+                    "origin": shop_url,
+                    "localStorage": [
+                        {"name": f"chatd:{SHOP_KEY}:token", "value": self.token},
+                        {"name": f"chatd:{SHOP_KEY}:talked", "value": "1"},
+                    ],
+                }
+            ],
+        }
 
 
 class Past:
@@ -107,13 +128,17 @@ class Past:
             kind="staff", shop=member.shop, id=member.id, name=member.name, permissions=frozenset(member.permissions)
         )
 
+    async def change_shop(self, **fields: Any) -> None:
+        """The shop's own settings, as in `store.shops`."""
+        await self._store.write(lambda tx: change_shop(tx, self.shop, self.now_ms, **fields))
+
     # ------------------------------------------------------------------ what
 
     async def says(self, person: Person, *texts: str) -> None:
         for text in texts:
             said = await self._do(person.actor, SendMessage(id=self._id(), parts=[TextPart(text=text)]))
             person.conversation, person.position = said["conversation"], said["position"]
-            person.incoming += 1
+            person.incoming.append(person.position)
 
     async def replies(self, member: Actor, person: Person, *texts: str, seen: bool = True) -> None:
         """The staff's words; `seen` by the customer, so that no mail is due for them."""
@@ -121,23 +146,22 @@ class Past:
             command = SendMessage(id=self._id(), conversation=person.conversation, parts=[TextPart(text=text)])
             person.position = (await self._do(member, command))["position"]
         if seen:
-            await self._do(person.actor, self._seen(person))
+            await self.reads(person.actor, person)
 
-    async def reads(self, member: Actor, person: Person) -> None:
-        await self._do(member, self._seen(person))
-
-    def _seen(self, person: Person) -> MarkSeen:
-        return MarkSeen(id=self._id(), conversation=person.conversation, position=person.position)
+    async def reads(self, reader: Actor, person: Person, position: int | None = None) -> None:
+        """Up to this position, or everything."""
+        upto = person.position if position is None else position
+        await self._do(reader, MarkSeen(id=self._id(), conversation=person.conversation, position=upto))
 
     async def introduces(self, person: Person, name: str, email: str = "") -> None:
         await self._do(person.actor, Introduce(id=self._id(), name=name, email=email))
 
     async def fills_cart(self, person: Person, **quantities: int) -> None:
         """By slug, with `_` for `-`. What is not named is not in it."""
-        products = {slug.replace("_", "-"): quantity for slug, quantity in quantities.items()}
+        person.cart = {slug.replace("_", "-"): quantity for slug, quantity in quantities.items()}
         lines = [
             CartLine(id=slug, title=PRODUCTS[slug].name, quantity=quantity, price=PRODUCTS[slug].price)
-            for slug, quantity in products.items()
+            for slug, quantity in person.cart.items()
         ]
         subtotal = sum(line.price * line.quantity for line in lines)
         await self._do(

@@ -13,7 +13,6 @@ from playwright.async_api import Locator, expect
 
 from chatd.config import Settings
 from tests.browser.conftest import MakeCustomer, MakeStaff
-from tests.browser.faces import TOKEN_KEY
 from tests.browser.past import Person, before
 from tests.browser.program import LEO, Program, running
 
@@ -94,11 +93,8 @@ async def test_staff_scroll_up_through_everything_that_was_said(staff: MakeStaff
 async def test_a_customer_scrolls_up_through_everything_that_was_said(
     customer: MakeCustomer, talk: tuple[Program, Person]
 ) -> None:
-    mia = await customer(None)
-    await mia.page.route("**/before", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
-    await mia.visit("/before")
-    await mia.page.evaluate("([key, token]) => localStorage.setItem(key, token)", [TOKEN_KEY, talk[1].token])
-    await mia.visit("/")
+    program, person = talk
+    mia = await customer(storage_state=person.storage(program.shop))
     await mia.open_chat()
     await expect(mia.message("Line 120 of 120")).to_be_in_viewport()
     assert len(await mia.texts()) < 60, "the newest page only"

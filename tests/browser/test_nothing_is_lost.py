@@ -136,18 +136,27 @@ async def test_a_server_that_is_killed_while_both_write_loses_nothing_and_double
     assert await leo.texts() == on_screen[-len(await leo.texts()) :], "and it is the one that was kept"
 
 
-async def test_logging_out_ends_the_other_tabs_and_keeps_what_was_not_sent(
-    staff: MakeStaff, windows: Windows, program: Program
+async def test_logging_out_ends_the_other_tabs_and_leaves_what_was_being_written(
+    customer: MakeCustomer, windows: Windows, program: Program
 ) -> None:
-    # A login of its own: the others must live on.
+    mia = await customer()
+    await mia.open_chat()
+    await mia.say("Who is there today?")
+    # A login of its own: the others live on.
     context, watch = await windows.profile(may_be_refused=True)
     ana = Staff(program, context, watch, await context.new_page())
     await ana.log_in(ANA)
     other = await ana.second_tab()
+    await other.open("Who is there today?")
+    await other.field.fill("It is me, Ana, and")
     await ana.page.get_by_role("button", name=re.compile("^Settings")).click()
     await ana.page.get_by_role("button", name="Log out").click()
     await expect(ana.page.get_by_role("heading", name="Log in")).to_be_visible()
     await expect(other.page.get_by_text("You have been logged out.")).to_be_visible()
-    await expect(other.page.get_by_role("link", name="Log in again")).to_be_visible()
-    await other.page.reload()
-    await expect(other.page.get_by_role("heading", name="Log in")).to_be_visible()
+    await expect(other.field).to_have_value("It is me, Ana, and")
+
+    await other.page.get_by_role("link", name="Log in again").click()
+    await other.log_in_here(ANA)
+    await expect(other.field).to_have_value("It is me, Ana, and")
+    await other.reply("It is me, Ana, and nobody else.")
+    await expect(mia.message("It is me, Ana, and nobody else.")).to_be_visible()

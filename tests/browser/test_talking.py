@@ -128,7 +128,6 @@ async def test_staff_close_a_conversation_and_the_customers_next_message_opens_i
     await expect(leo.row("One more thing: the bowl is cracked.")).to_be_visible()
     await expect(leo.message("My parcel has come, all is well.")).to_be_visible()
 
-    await leo.page.get_by_role("heading", level=1).click()
     await leo.header.get_by_role("button", name="Close", exact=True).click()
     await leo.header.get_by_role("button", name="Open again").click()
     await expect(leo.line("You opened the conversation again")).to_be_visible()
