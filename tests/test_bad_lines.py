@@ -15,7 +15,8 @@ import pytest
 from chatd.live import redis_presence
 from chatd.web.parts import Chat
 from chatd.web.server import running
-from tests.clients import SHOP_ORIGIN, House, Talker, house_settings, opened_house
+from chatd.wire.codes import CloseCode
+from tests.clients import SHOP_ORIGIN, Client, House, Talker, house_settings, opened_house
 from tests.door import until
 from tests.redises import BadLine, RedisServer, bad_line, running_redis
 
@@ -78,9 +79,11 @@ async def talking(talkers: list[Talker]) -> AsyncIterator[None]:
             await talker.stop()
 
 
-async def converged(customers: list[Talker], agents: list[Talker], count: int) -> None:
+async def converged(
+    customers: list[Talker], agents: list[Talker], count: int, seconds: float = CONVERGED_SECONDS
+) -> None:
     await until(lambda: not any(talker.outbox for talker in customers), seconds=20)
-    await until(lambda: all(len(agent.messages()) == count for agent in agents), seconds=CONVERGED_SECONDS)
+    await until(lambda: all(len(agent.messages()) == count for agent in agents), seconds=seconds)
     assert agents[0].messages() == agents[1].messages()
     assert len(set(agents[0].messages())) == count
     for talker in (*customers, *agents):
@@ -143,9 +146,11 @@ async def test_a_node_that_is_cut_off_goes_on_and_agrees_again_afterwards(
             pair.lines[0].cut()
             await until(lambda: pair.chats[0].bus.trouble() is not None)
             assert pair.chats[1].bus.trouble() is None
-            for index, customer in enumerate(customers):
+            for index, customer in reversed([*enumerate(customers)]):
                 customer.say(f"cut-off-{index:06}", "x")
-            await converged(customers, agents, 4)
+                await until(lambda: not any(talker.outbox for talker in customers))
+            # The other node misses the heartbeats first, and looks into the log from then on.
+            await converged(customers, agents, 4, seconds=10)
             await until(lambda: views() == [1, 1], seconds=10)
             pair.lines[0].mend()
             await pair.until_well()
@@ -153,10 +158,19 @@ async def test_a_node_that_is_cut_off_goes_on_and_agrees_again_afterwards(
             for index, customer in enumerate(customers):
                 customer.say(f"together-{index:06}", "x")
             await converged(customers, agents, 6)
-            # The other node has written down that the cut-off one's customer left; that was put right.
-            seen = agents[1].seen
-            presence = [
-                event for _, event in sorted(seen.items()) if event["type"] in ("customer_came", "customer_left")
-            ]
-            last = {event["customer"]: event["type"] for event in presence}
-            assert "customer_left" not in last.values()
+            # The other node has written down that the cut-off one's customer left; the customer's node puts that right.
+
+            def told() -> list[tuple[str, str]]:
+                events = [event for _, event in sorted(agents[1].seen.items())]
+                return [(one["customer"], one["type"]) for one in events if one["type"].startswith("customer_")]
+
+            assert "customer_left" in [kind for _, kind in told()]
+            await until(lambda: "customer_left" not in dict(told()).values(), seconds=5)
+
+
+async def test_logging_out_closes_the_inbox_on_the_other_node(tmp_path: Path, redis: RedisServer) -> None:
+    async with opened_pair(tmp_path, redis) as pair:
+        agent = await Client.open(f"ws://127.0.0.1:{pair.ports[1]}/v1/socket", pair.house.chat.settings.origin)
+        await agent.hello(ticket=pair.house.ticket())
+        pair.chats[0].log_out(pair.house.sessions[0])
+        assert (await agent.closed())[0] == CloseCode.SESSION_ENDED

@@ -43,6 +43,12 @@ class Presence(Protocol):
     def online(self, shop: str) -> list[str]:
         """Everybody of the shop who is online now."""
 
+    def knows_all(self) -> bool:
+        """Whether this node hears of everybody. While it does not, that somebody is not online proves nothing."""
+
+    def is_split(self) -> bool:
+        """Whether another node is not heard that was: dead, or at work where it cannot be heard from."""
+
     def say_goodbye(self, grace_seconds: float) -> None:
         """This node is about to end: its people are given this long to turn up on another one."""
 
@@ -132,6 +138,12 @@ class MemoryPresence:
 
     def online(self, shop: str) -> list[str]:
         return [person for person, entry in self._shops.get(shop, {}).items() if entry.online]
+
+    def knows_all(self) -> bool:
+        return True
+
+    def is_split(self) -> bool:
+        return False
 
     def say_goodbye(self, grace_seconds: float) -> None:
         """There is no other node to tell."""

@@ -47,9 +47,11 @@ class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag="goodbye"):
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
-    """Tell me your state, says the sender."""
+    """Tell me your state, says the sender. `buried`: it had taken the other for dead, and may have written down
+    that its people have left."""
 
     node: str
+    buried: bool = False
 
 
 class State(msgspec.Struct, frozen=True, array_like=True, tag="state"):

@@ -76,8 +76,6 @@ class RedisLink:
         self.node = node
         self.publishing = False
         """Whether the last that was said was taken. While it is not, sources do better to forget than to keep."""
-        self.gap_seconds = 0.0
-        """How long there had been no heartbeat before they came again."""
         self._prefix = prefix
         self._loop = asyncio.get_running_loop()
         self._pool = ConnectionPool.from_url(
@@ -203,7 +201,6 @@ class RedisLink:
         now = self._loop.time()
         if self.well_since is None:
             returned, self._well_since = self._well_since is not None, now
-            self.gap_seconds = now - self._beat_heard_at
             if returned:  # whatever else was said meanwhile was lost like the heartbeats
                 for _, confirmed in tuple(self._receivers.values()):
                     if confirmed is not None:

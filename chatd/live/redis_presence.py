@@ -15,8 +15,9 @@ Nothing is stored in Redis, so nothing there can be lost, flushed, left behind o
 each start: it is the generation of its entries, and those of an earlier life never mix with those of a later one.
 
 Of the nodes that see a change one writes it down: the one where it happened; for a node that is gone, the first of the
-others by name. While this node is cut off, others' people leave its view when their lease is over, but that they went
-is not written down, for it is not known. Time is the loop's.
+others by name. A node that was only taken for dead hears so when it is back, and writes down that its people are there.
+While this node is cut off, others' people leave its view when their lease is over, but that they went is not written
+down, for it is not known. Time is the loop's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -51,11 +52,17 @@ LEASE_SECONDS = 10.0
 GATHER_SECONDS = 0.1
 ASK_AGAIN_SECONDS = 1.0
 FORGET_GOODBYE_SECONDS = 60.0
+FORGET_BURIED_SECONDS = 600.0
+IN_DOUBT_MAX = 10_000
+CROSSING_SECONDS = LEASE_SECONDS + 5.0
+"""How late the news may be that somebody came elsewhere at the moment when they left here."""
+
 RECORDS_AT_ONCE = 200
-"""After an outage everybody's presence is written down again, this many at each `expire`."""
+"""A node that was taken for dead writes down again who is there, this many at each `expire`."""
 
 EVERYBODY = "presence"
 Kind = Literal["came", "left", "yielded"]
+Key = TypeVar("Key")
 
 logger = logging.getLogger("chatd.presence")
 
@@ -83,8 +90,11 @@ class RedisPresence:
         self._yielded: set[Place] = set()  # let go here while they were on another node
         self._nodes: dict[str, Replica] = {}
         self._gone: dict[str, float] = {}  # who said goodbye, and until when late words of theirs may arrive
+        self._buried: dict[str, float] = {}  # who was taken for dead, and until when it may turn up again
         self._to_record: deque[Place] = deque()
-        self._well_since: float | None = None
+        # Written down here as gone, and until when it may turn out that another node had them at that moment:
+        self._in_doubt: dict[Place, float] = {}
+        self._well_at = self._loop.time()
         # What is to be said:
         self._number = 0
         self._pending: dict[Place, Kind] = {}
@@ -92,8 +102,8 @@ class RedisPresence:
         self._diff_due = False
         self._beat_at = 0.0
         self._beat_due = True
-        self._asking: set[str] = set()
-        self._answering: set[str] = set()
+        self._asking: dict[str, Ask] = {}
+        self._answering: dict[str, None] = {}
         self._goodbye: Goodbye | None = None
         self._left = False
         self._decoder = msgspec.msgpack.Decoder(Said)
@@ -119,7 +129,7 @@ class RedisPresence:
 
     def expire(self, now: float) -> None:
         self._local.expire(now)
-        self._look_at_line()
+        self._look_at_line(now)
         self._end_leases(now)
         for _ in range(min(RECORDS_AT_ONCE, len(self._to_record))):
             place = self._to_record.popleft()
@@ -129,6 +139,15 @@ class RedisPresence:
             self._beat_at = now
             self._beat_due = True
             self._link.wake()
+
+    def knows_all(self) -> bool:
+        since = self._link.well_since
+        return since is not None and self._loop.time() - since > LEASE_SECONDS
+
+    def is_split(self) -> bool:
+        return bool(self._buried) or len(self._heard(self._loop.time())) < sum(
+            node.ends_at is None for node in self._nodes.values()
+        )
 
     def say_goodbye(self, grace_seconds: float) -> None:
         self._flush()
@@ -144,6 +163,7 @@ class RedisPresence:
             kind = "came"
             self._own.add(place)
             self._yielded.discard(place)
+            self._in_doubt.pop(place, None)
             self._count(place, 1)
         else:
             # Asked of the nodes and not of the view: cut off, this node sees nobody else's people.
@@ -179,14 +199,21 @@ class RedisPresence:
             if not people:
                 del self._view[shop]
         if (before > 0) != (before + step > 0):
-            self._changed(Change(shop, person, step > 0, record))
+            self._tell(place, step > 0, record)
+
+    def _tell(self, place: Place, online: bool, record: bool) -> None:
+        if record and not online and len(self._in_doubt) < IN_DOUBT_MAX:
+            seconds = CROSSING_SECONDS if self.knows_all() else FORGET_BURIED_SECONDS
+            self._in_doubt[place] = self._loop.time() + seconds
+        self._changed(Change(*place, online, record))
 
     def _add(self, node: Replica, came: Iterable[Place]) -> None:
         for place in came:
             if place not in node.people:
                 node.people.add(place)
+                in_doubt = self._in_doubt.pop(place, 0.0) > self._loop.time()
                 if node.seen:
-                    self._count(place, 1, record=False)
+                    self._count(place, 1, record=in_doubt)
 
     def _take_away(self, node: Replica, left: Iterable[Place], *, yielded: bool = False) -> None:
         """Those who left are written down where they were. But two nodes that let somebody go at the same moment each
@@ -210,22 +237,25 @@ class RedisPresence:
             if node.seen:
                 self._count(place, -1, record=record)
             elif record and not self.is_online(*place):
-                self._changed(Change(*place, False))
+                self._tell(place, False, True)
 
     # ------------------------------------------------------------------ leases
 
-    def _look_at_line(self) -> None:
-        """After an outage of this node's own, the others may have taken its people for gone: say again who is here."""
+    def _look_at_line(self, now: float) -> None:
+        """After an outage of this node's own the others may have taken it for dead, and may be gone themselves."""
         since = self._link.well_since
-        if since is None or since == self._well_since:
-            return
-        if self._well_since is not None and self._link.gap_seconds > LEASE_SECONDS / 2:
-            self._to_record = deque(self._own)
-        self._well_since = since
+        if since is not None:
+            if since - self._well_at > LEASE_SECONDS / 2:
+                self._to_record = deque(self._own)
+            self._well_at = now
+        elif now - self._well_at < LEASE_SECONDS:
+            # What crossed this node's last words may come when the line is back, however late that is.
+            self._in_doubt = dict.fromkeys(self._in_doubt, now + FORGET_BURIED_SECONDS)
 
     def _end_leases(self, now: float) -> None:
-        for name in [name for name, until in self._gone.items() if until < now]:
-            del self._gone[name]
+        _forget(self._gone, now)
+        _forget(self._buried, now)
+        _forget(self._in_doubt, now)
         since = self._link.well_since
         ended: list[str] = []
         for name, node in self._nodes.items():
@@ -237,19 +267,24 @@ class RedisPresence:
                     "node %s has not been heard for %.0f s; its people are offline", name, now - node.heard_at
                 )
                 ended.append(name)
+                self._buried[name] = now + FORGET_BURIED_SECONDS
             elif now > node.heard_at + LEASE_SECONDS:
                 self._show(node, False)
-        first = bool(ended) and self._is_first(now)
+        first = bool(ended) and self._is_first(now, ended)
         for name in ended:
             self._remove(name, record=first)
 
-    def _is_first(self, now: float) -> bool:
-        """Whether it is this node that writes down what happened to one that is gone."""
-        others = [
+    def _heard(self, now: float) -> list[str]:
+        """The other nodes that live for all that is known."""
+        return [
             name
             for name, node in self._nodes.items()
             if node.ends_at is None and now - node.heard_at < BEAT_SECONDS * 3
         ]
+
+    def _is_first(self, now: float, ended: list[str]) -> bool:
+        """Whether it is this node that writes down what happened to one that is gone."""
+        others = [name for name in self._heard(now) if name not in ended]
         return not others or (not self._left and self._link.node < min(others))
 
     # ------------------------------------------------------------------ speaking (`redis_link.Source`)
@@ -267,7 +302,7 @@ class RedisPresence:
         elif self._beat_due:
             self._beat_due = False
             said.append((EVERYBODY, Beat(self._link.node, self._number)))
-        said += [(channel, Ask(self._link.node)) for channel in self._asking]
+        said += self._asking.items()
         for name in self._answering:
             said += [(_channel(name), state) for state in states_of(self._link.node, self._number, self._own)]
         self._asking.clear()
@@ -294,7 +329,7 @@ class RedisPresence:
     def _begin(self) -> None:
         """Listening has begun, for the first time or again: everybody is asked for everything."""
         self._beat_due = True
-        self._asking.add(EVERYBODY)
+        self._asking[EVERYBODY] = Ask(self._link.node)
         self._link.wake()
 
     def _hear(self, payload: bytes) -> None:
@@ -316,12 +351,15 @@ class RedisPresence:
         elif isinstance(said, State):
             outcome = node.hear_state(said)
             if outcome is not None:
+                self._buried.pop(said.node, None)
                 came, left, following = outcome
                 self._add(node, came)
                 self._take_away(node, left)
                 self._apply(node, following)
         elif isinstance(said, Ask):
-            self._answering.add(said.node)
+            self._answering[said.node] = None
+            if said.buried and not self._to_record:
+                self._to_record.extend(self._own)
             self._link.wake()
         elif isinstance(said, Goodbye):
             node.ends_at = now + said.grace_seconds
@@ -331,7 +369,7 @@ class RedisPresence:
         number = said.number if isinstance(said, Beat | Diff) else -1
         if node.is_behind(number) and (node.asked_at is None or now - node.asked_at >= ASK_AGAIN_SECONDS):
             node.asked_at = now
-            self._asking.add(_channel(said.node))
+            self._asking[_channel(said.node)] = Ask(self._link.node, said.node in self._buried)
             self._link.wake()
 
     def _apply(self, node: Replica, diffs: list[Diff]) -> None:
@@ -339,6 +377,11 @@ class RedisPresence:
             self._add(node, places(diff.came))
             self._take_away(node, places(diff.left))
             self._take_away(node, places(diff.yielded), yielded=True)
+
+
+def _forget(kept: dict[Key, float], now: float) -> None:
+    for key in [key for key, until in kept.items() if until < now]:
+        del kept[key]
 
 
 def _channel(node: str) -> str:

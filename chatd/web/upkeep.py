@@ -84,11 +84,13 @@ async def settle_departures(chat: Chat) -> None:
         await asyncio.sleep(DEPARTURES_SECONDS)
         try:
             await settle_departures_now(chat)
-        except ChatError as error:
+        except Exception as error:  # noqa: BLE001 - work that ended would be missed by nobody, and for good
             logger.warning("departures were not settled: %s", error)
 
 
 async def settle_departures_now(chat: Chat) -> None:
+    if not chat.presence.knows_all():
+        return
     for shop, customer in await chat.store.read(lambda tx: find_here(tx, most=DEPARTURES_AT_ONCE)):
         if not chat.presence.is_online(shop, customer):
             await chat.dispatch.record(shop, RecordPresence(customer=customer, online=False))
@@ -96,11 +98,12 @@ async def settle_departures_now(chat: Chat) -> None:
 
 async def check_positions(chat: Chat) -> None:
     """Compare how far each shop was delivered with its log, for ever. It alone finds a bus that has gone silent. While
-    the bus is known to be in trouble, the log stands in for it."""
+    the bus is known to be in trouble, or a node may be at work that is not heard, the log stands in for it."""
     checked_at = chat.loop.time()
     while True:
         await asyncio.sleep(POSITION_POLL_SECONDS)
-        if chat.bus.trouble() is not None or chat.loop.time() - checked_at >= POSITION_CHECK_SECONDS:
+        is_deaf = chat.bus.trouble() is not None or chat.presence.is_split()
+        if is_deaf or chat.loop.time() - checked_at >= POSITION_CHECK_SECONDS:
             await check_positions_now(chat, chat.hub.shops())
             checked_at = chat.loop.time()
 
@@ -136,7 +139,7 @@ async def check_sessions(chat: Chat) -> None:
         await asyncio.sleep(SESSION_CHECK_SECONDS)
         try:
             await check_sessions_now(chat)
-        except ChatError as error:
+        except Exception as error:  # noqa: BLE001 - work that ended would be missed by nobody, and for good
             logger.warning("the sessions were not checked: %s", error)
 
 
@@ -163,7 +166,7 @@ async def keep_house(chat: Chat) -> None:
             await chat.dispatch.forget_results(before=chat.clock() - RESULTS_KEPT_MS)
             await chat.store.write(lambda tx: forget_tokens(tx, chat.clock()))
             await forget_events(chat)
-        except ChatError as error:
+        except Exception as error:  # noqa: BLE001 - work that ended would be missed by nobody, and for good
             logger.warning("housekeeping was put off: %s", error)
 
 
