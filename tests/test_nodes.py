@@ -19,7 +19,12 @@ from tests.redises import running_redis
 
 pytestmark = pytest.mark.redis
 
-ACK_SECONDS_MAX = 1.0
+ACK_SECONDS_MAX = 2.0
+"""Far below what any wait for Redis would cost (5 s), and above what a busy machine adds to a commit."""
+
+AT_ONCE_SECONDS_MAX = 3.0
+"""A promise of a second, with the time of a busy machine; the next slower way, a lease's end, takes 10 s."""
+
 CAUGHT_UP_SECONDS = 3.0
 GONE_SECONDS_MAX = 15.0
 
@@ -65,6 +70,14 @@ async def signals_until(agent: Client, customer: str, *, online: bool) -> list[s
             return told
 
 
+async def online(agent: Client, *customers: Client) -> None:
+    """Wait until the agent was told that they are all here; nothing is promised of the order."""
+    missing = {customer.welcome["you"]["id"] for customer in customers} - set(agent.welcome["online"])
+    while missing:
+        told = await agent.signal("presence", online=True)
+        missing.discard(told["customer"])
+
+
 class Stopwatch:
     """Says messages one after another and notes how long each acknowledgement took."""
 
@@ -92,7 +105,7 @@ async def test_what_is_said_on_one_node_is_heard_on_the_other(cluster: Cluster) 
     began = time.monotonic()
     said = await customer.say("hello")
     [heard] = await messages(agent, 1)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < AT_ONCE_SECONDS_MAX
     assert texts([heard]) == ["hello"]
     conversation = said["result"]["conversation"]
     await agent.say("good morning", conversation)
@@ -178,7 +191,7 @@ async def test_online_appears_on_the_other_node_and_walking_over_does_not_flicke
     me, token = customer.welcome["you"]["id"], customer.welcome["token"]
     began = time.monotonic()
     assert (await agent.signal("presence", customer=me))["online"] is True
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < AT_ONCE_SECONDS_MAX
     assert me in (await cluster.agent(1, 1)).welcome["online"]
     for node in (1, 0, 1):
         await customer.close()
@@ -190,7 +203,7 @@ async def test_online_appears_on_the_other_node_and_walking_over_does_not_flicke
     await customer.close()
     began = time.monotonic()
     assert (await agent.signal("presence", customer=me))["online"] is False
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 1.0 + AT_ONCE_SECONDS_MAX
     await other.close()
     await agent.close()
 
@@ -200,14 +213,15 @@ async def test_a_killed_nodes_people_are_gone_in_time_and_only_then(cluster: Clu
     customer = await cluster.customer(0)
     me = customer.welcome["you"]["id"]
     await customer.say("hello")
-    await agent.signal("presence", customer=me, online=True)
+    await online(agent, customer)
     cluster.nodes[0].end(signal.SIGKILL)
     began = time.monotonic()
     try:
         assert (await agent.signal("presence", customer=me))["online"] is False
         assert time.monotonic() - began < GONE_SECONDS_MAX
-        left = await agent.event("customer_left")
-        assert left["customer"] == me, "one of those who are left has written it down"
+        # One of those who are left has written it down; of other people, too, who had closed just before.
+        while (await agent.event("customer_left"))["customer"] != me:
+            pass
         assert me not in (await cluster.agent(1, 1)).welcome["online"]
     finally:
         cluster.nodes[0].start()
@@ -219,8 +233,7 @@ async def test_a_killed_nodes_people_are_gone_in_time_and_only_then(cluster: Clu
 async def test_a_node_that_ends_in_order_takes_its_people_along_within_a_second(cluster: Cluster) -> None:
     agent = await cluster.agent(1)
     stays, returns = await cluster.customer(0), await cluster.customer(0)
-    for one in (stays, returns):
-        await agent.signal("presence", customer=one.welcome["you"]["id"], online=True)
+    await online(agent, stays, returns)
     began = time.monotonic()
     cluster.nodes[0].send(signal.SIGTERM)
     try:
@@ -230,7 +243,7 @@ async def test_a_node_that_ends_in_order_takes_its_people_along_within_a_second(
         back = await cluster.customer(1, token=returns.welcome["token"])
         told = await signals_until(agent, stays.welcome["you"]["id"], online=False)
         assert returns.welcome["you"]["id"] not in told, "who came back was never gone"
-        assert time.monotonic() - began < 1.5  # a second, and the time of a busy test machine
+        assert time.monotonic() - began < AT_ONCE_SECONDS_MAX
         await back.close()
     finally:
         cluster.nodes[0].end()
@@ -307,8 +320,7 @@ async def test_a_hung_redis_stalls_nobody(cluster: Cluster) -> None:
 async def test_a_flushed_redis_changes_nothing(cluster: Cluster) -> None:
     customer, agent = await pair(cluster)
     me = customer.welcome["you"]["id"]
-    if me not in agent.welcome["online"]:
-        await agent.signal("presence", customer=me, online=True)
+    await online(agent, customer)
     watch = Stopwatch(customer)
     await watch.say(3)
     with cluster.redis.client() as client:

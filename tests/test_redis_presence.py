@@ -195,6 +195,27 @@ def test_coming_and_going_are_known_everywhere_and_written_down_once() -> None:
     virtual_time.run(main())
 
 
+def test_a_question_that_came_before_the_other_listened_is_asked_again_as_soon_as_it_does() -> None:
+    """A node's first beat may be heard before it listens itself. G5 leaves no second for asking again by the clock."""
+
+    async def main() -> None:
+        world = World(3)
+        one = world.start()
+        await world.pass_time(1)
+        other = world.start()
+        deaf = other.line.receivers.pop(f"node:{other.line.node}")
+        other.line.wake()  # the beat
+        await world.pass_time(0.01)
+        other.line.receivers[f"node:{other.line.node}"] = deaf
+        other.line._confirmed()
+        await world.pass_time(0.01)
+        other.connect("mia", "c1")
+        await world.pass_time(0.2)
+        assert one.view == {"mia"}
+
+    virtual_time.run(main())
+
+
 def test_walking_from_node_to_node_is_neither_told_nor_written_down() -> None:
     async def main() -> None:
         world = World(2)

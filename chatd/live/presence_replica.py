@@ -108,9 +108,14 @@ class Replica:
         self._parts: dict[int, People] = {}
         self._parts_number = -1
 
+    @property
+    def is_known(self) -> bool:
+        """Whether all of its people have been told once."""
+        return self._number >= 0
+
     def is_behind(self, number: int = -1) -> bool:
         """Whether something is missing up to this number, or before what was kept aside."""
-        return self._number < 0 or number > self._number or bool(self._ahead)
+        return not self.is_known or number > self._number or bool(self._ahead)
 
     def hear_diff(self, diff: Diff) -> list[Diff]:
         """The diffs that can be applied now, in order."""

@@ -302,9 +302,9 @@ class RedisPresence:
         elif self._beat_due:
             self._beat_due = False
             said.append((EVERYBODY, Beat(self._link.node, self._number)))
-        said += self._asking.items()
         for name in self._answering:
             said += [(_channel(name), state) for state in states_of(self._link.node, self._number, self._own)]
+        said += self._asking.items()  # after the answers: who hears an answer need not ask back
         self._asking.clear()
         self._answering.clear()
         return [(channel, self._encoder.encode(one)) for channel, one in said]
@@ -358,6 +358,8 @@ class RedisPresence:
                 self._apply(node, following)
         elif isinstance(said, Ask):
             self._answering[said.node] = None
+            if not node.is_known:
+                node.asked_at = None  # whoever asks listens by now; what it was asked before may have come too early
             if said.buried and not self._to_record:
                 self._to_record.extend(self._own)
             self._link.wake()
