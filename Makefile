@@ -6,7 +6,7 @@ PYTHON_OF_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format screenshots setup setup-dev clean
+.PHONY: help run test check format topics screenshots setup setup-dev clean
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ check: setup-dev ## Lint, format, types, generated files and scripts for the bro
 
 format: setup-dev ## Put the Python files into the one format
 	@$(PYTHON_OF_VENV) -m ruff check --quiet --fix . ; $(PYTHON_OF_VENV) -m ruff format .
+
+topics: setup-dev ## Train the model of topics anew, measure it, write topics/report.md (minutes, one core)
+	@$(PYTHON_OF_VENV) -m pip install --disable-pip-version-check --quiet -e '.[training]'
+	@exec nice -n 19 $(PYTHON_OF_VENV) -m chatd topics train --output chatd/topics/model.npz --report topics \
+		--evaluation topics/evaluation $(ARGS)
 
 screenshots: setup-dev ## Pictures of bubble and inbox, taken from the running program
 	@sh scripts/setup.sh chromium fonts

@@ -11,6 +11,7 @@ from chatd.cli.running import demo_command, migrate_command, serve_command
 from chatd.cli.settings import config_command
 from chatd.cli.shops import shop_commands
 from chatd.cli.staff import staff_commands
+from chatd.cli.topics import topics_commands
 
 
 @click.group(
@@ -34,6 +35,7 @@ for command in (
     migrate_command,
     shop_commands,
     staff_commands,
+    topics_commands,
     doctor_command,
     config_command,
 ):

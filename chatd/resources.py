@@ -21,6 +21,14 @@ def templates_directory() -> Path:
     return _find("templates")
 
 
+def corpus_directory() -> Path:
+    """The sentences that the model of topics is trained on, a folder a language."""
+    for place in (_PACKAGE / "_corpus", _PACKAGE.parent / "topics" / "corpus"):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError("chatd's corpus of topics is missing; install chatd again, or run it from a whole checkout")
+
+
 def _find(name: str) -> Path:
     for place in (_PACKAGE / f"_{name}", _PACKAGE.parent / name):
         if place.is_dir():

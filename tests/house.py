@@ -1,7 +1,7 @@
 """The rules of the house, read off the syntax trees. `breaches(root)` names every line that breaks one.
 
-    imports     go one way: domain < wire < {store, live} < dispatch < notify < web < demo < cli < __main__; store
-                and live do not know each other; errors, config, metrics, i18n and resources are leaves
+    imports     go one way: domain < wire < {store, live, topics} < dispatch < notify < web < demo < cli < __main__;
+                store, live and topics do not know each other; errors, config, metrics, i18n and resources are leaves
     pure        domain and wire have no clock, no chance, no loop, no log and no outside world
     state       nothing that changes lives in a module: whoever needs it is handed it
     length      no file that a reader would dread
@@ -23,7 +23,7 @@ from types import MappingProxyType
 LAYERS = (
     ("domain",),
     ("wire",),
-    ("store", "live"),
+    ("store", "live", "topics"),
     ("dispatch",),
     ("notify",),
     ("web",),

@@ -6,6 +6,7 @@
     staff       staff add, list, password, remove
     doctor      doctor; what it looks at is in checks
     settings    config
+    topics      topics label, train
     logs        how the programs log
 
 A command does its work through the same functions as the web does. It prints what a person needs next and nothing else;
