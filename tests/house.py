@@ -126,7 +126,8 @@ def _files(root: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name for name in folders if name not in SKIPPED and (name == ".ci" or not name.startswith("."))
         )
-        yield from (Path(folder) / name for name in sorted(files))
+        # In a linked worktree `.git` is a file, which says where the repository is.
+        yield from (Path(folder) / name for name in sorted(files) if name != ".git")
 
 
 def _part(name: str) -> str:
