@@ -7,7 +7,7 @@
  * @typedef {{id: string, type: string, at: number, state: "sending" | "failed", error?: any, [field: string]: any}} Entry
  */
 
-const WELCOME_MS = 15e3, ANSWER_MS = 10e3, PONG_MS = 5e3, ASK_MS = 15e3, STEADY_MS = 5e3, LEASE_MS = 15e3;
+const ANSWER_MS = 10e3, STALE_MS = 2e3, PONG_MS = 5e3, ASK_MS = 15e3, STEADY_MS = 5e3, LEASE_MS = 15e3;
 const BACKOFF_MS = 500, BACKOFF_MAX_MS = 30e3, DELAY_MAX_MS = 600e3, OUTBOX_MAX = 500;
 // Only the newest of these counts: one that has not left gives way to the next.
 const REPLACED = ["mark_seen", "mark_delivered", "update_cart"];
@@ -145,11 +145,11 @@ export class Client extends EventTarget {
   }
 
   async #try() {
-    const attempt = (this.#attempt = {});
+    const attempt = (this.#attempt = { at: this.#env.Date.now() });
     this.#stop("retry");
     this.#scan();
     this.#become("connecting");
-    this.#later("silence", WELCOME_MS, () => this.#lost());
+    this.#later("silence", ANSWER_MS, () => this.#lost());
     try {
       const fields = await this.#options.hello();
       if (this.#attempt !== attempt) return;
@@ -176,7 +176,10 @@ export class Client extends EventTarget {
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     socket?.close(1000);
     if (flying && UNACCEPTABLE.includes(code)) this.#refuse(flying, { code: code === 1009 ? "too_large" : "malformed_frame" });
-    for (const ask of this.#asks.values()) if (ask.sent && ask.lost++) ask.reject(failure({ temporary: true }));
+    for (const ask of this.#asks.values()) {
+      if (ask.sent && ask.lost++) ask.reject(failure({ temporary: true }));
+      ask.sent = false;
+    }
   }
 
   #lost(code = 0, reason = "") {
@@ -425,7 +428,8 @@ export class Client extends EventTarget {
 
   #wake() {
     if (this.#status === "open") this.#probe();
-    else if (this.status === "waiting") this.#try();
+    // An attempt from before may hang where there was no network, and would until its time is over.
+    else if (this.status === "waiting" || this.#env.Date.now() - this.#attempt?.at > STALE_MS) this.#drop(), this.#try();
     else this.#emit("status");
   }
 

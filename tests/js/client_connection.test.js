@@ -59,7 +59,7 @@ describe("hello and welcome", () => {
     const tab = new FakeTab();
     tab.client.connect();
     await settle();
-    await tab.clock.advance(15_000);
+    await tab.clock.advance(10_000);
     assert.equal(tab.client.status, "waiting");
     assert.equal(tab.socket.closed, true);
   });
@@ -285,6 +285,42 @@ describe("coming back", () => {
       assert.equal(tab.client.status, "connecting");
     });
   }
+
+  for (const name of ["online", "visibilitychange"]) {
+    test(`an attempt that hangs gives way to a new one on ${name}, and a young one goes on`, async () => {
+      const tab = new FakeTab();
+      tab.client.connect();
+      await settle();
+      await tab.clock.advance(1_500);
+      await tab.fire(name);
+      assert.equal(tab.sockets.length, 1, "it may be about to succeed");
+      await tab.clock.advance(1_500);
+      const [hung] = tab.sockets;
+      await tab.fire(name);
+      assert.equal(tab.sockets.length, 2);
+      assert.equal(hung.closed, true);
+      await tab.socket.open();
+      await tab.socket.tell(WELCOME);
+      assert.equal(tab.client.status, "open");
+    });
+  }
+
+  test("a query outlives one connection however many tries the next one takes", async () => {
+    const tab = new FakeTab();
+    const socket = await tab.connected();
+    tab.random = 0;
+    const answer = tab.client.ask("load_history", {});
+    const [{ id }] = socket.take("load_history");
+    await socket.end();
+    for (let tries = 0; tries < 3; tries++) {
+      await tab.clock.advance(0);
+      await tab.socket.end();
+    }
+    await tab.clock.advance(0);
+    await tab.socket.open();
+    await tab.socket.tell(WELCOME, { type: "result", id, data: { entries: [] } });
+    assert.deepEqual(await answer, { entries: [] });
+  });
 
   test("a page that is hidden does not hurry", async () => {
     const tab = new FakeTab();

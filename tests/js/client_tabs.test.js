@@ -75,6 +75,7 @@ describe("storage and tabs", () => {
       two.client.pending.map((entry) => entry.parts[0].text),
       ["offline for long"],
     );
+    await two.fire("online");
     await two.socket.open();
     await two.socket.tell(WELCOME);
     const [{ id }] = two.socket.take("send_message");
