@@ -13,6 +13,9 @@ export const GROUP_MS = 5 * 60_000;
 /** So many event lines in a row are told; of more, those in the middle are folded away. */
 export const LINES_MAX = 5;
 
+/** Of several in a row only the newest tells anything: whether the customer is there, and since when. */
+const COMING_AND_GOING = ["customer_came", "customer_left"];
+
 /**
  * @typedef {import("../state.js").Entry} Entry
  * @typedef {{kind: string, key: string, at: number, [fact: string]: any}} Item
@@ -40,6 +43,11 @@ export function itemsOf(entries, { me, newFrom = null, unfolded = new Set() }) {
   for (const entry of entries) {
     for (const item of itemsOfEntry(entry, me)) {
       const today = dayOf(item.at);
+      const before = items.at(-1);
+      if (today === day && before && isComingOrGoing(item) && isComingOrGoing(before)) {
+        items[items.length - 1] = { ...item, key: before.key };
+        continue;
+      }
       if (today !== day) items.push({ kind: "day", key: `day ${item.key}`, at: item.at });
       day = today;
       if (!marked && item.kind === "message" && item.position >= /** @type {number} */ (newFrom)) {
@@ -52,6 +60,9 @@ export function itemsOf(entries, { me, newFrom = null, unfolded = new Set() }) {
   group(items);
   return fold(items, unfolded);
 }
+
+/** @param {Item} item */
+const isComingOrGoing = (item) => item.kind === "line" && COMING_AND_GOING.includes(item.event.type);
 
 /**
  * One line of the thread, or one for each thing that was changed in the cart.

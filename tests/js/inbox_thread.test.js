@@ -40,6 +40,8 @@ function thread(/** @type {any[][]} */ ...lines) {
 }
 
 const CAME = { type: "customer_came" };
+const LEFT = { type: "customer_left" };
+const CLOSED = { type: "conversation_closed", by: LEO };
 /** @param {any[]} items */
 const kinds = (items) => items.map(({ kind }) => kind).join(" ");
 const view = { me: MIA.id };
@@ -148,11 +150,32 @@ describe("event lines", () => {
   });
 
   test("the middle of a long run is folded, and unfolds", () => {
-    const entries = thread(...Array.from({ length: 9 }, (_, index) => [null, index, CAME]));
+    const entries = thread(...Array.from({ length: 9 }, (_, index) => [null, index, CLOSED]));
     const folded = itemsOf(entries, view);
     assert.equal(kinds(folded), "day line fold line line");
     assert.equal(folded[2].count, 6);
     assert.equal(kinds(itemsOf(entries, { ...view, unfolded: new Set([folded[2].key]) })), `day${" line".repeat(9)}`);
+  });
+
+  test("of coming and going in a row the newest is told, in the place and with the key of the first", () => {
+    const lines = [[EMMA, 0, "a"], [null, 1, LEFT], [null, 2, CAME], [null, 3, LEFT], [null, 4, CLOSED], [null, 5, CAME]];
+    const items = itemsOf(thread(...lines), view);
+    assert.deepEqual(
+      items.slice(2).map(({ event, at }) => [event.type, (at - NOON) / MINUTE]),
+      [
+        ["customer_left", 3],
+        ["conversation_closed", 4],
+        ["customer_came", 5],
+      ],
+    );
+    // As it was when only the first had happened: the line changes where it stands, and nothing jumps.
+    assert.equal(items[2].key, itemsOf(thread(...lines.slice(0, 2)), view)[2].key);
+  });
+
+  test("coming and going of another day keeps its own line", () => {
+    const items = itemsOf(thread([null, 0, LEFT], [null, 13 * 60, CAME], [null, 13 * 60 + 1, LEFT]), view);
+    assert.equal(kinds(items), "day line day line");
+    assert.equal(items[3].event.type, "customer_left");
   });
 
   const t = (/** @type {string} */ key, /** @type {any} */ facts = {}) => `${key} ${JSON.stringify(facts)}`;

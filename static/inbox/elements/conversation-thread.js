@@ -224,12 +224,15 @@ export class ConversationThread extends InboxElement {
       customer: row.customer,
     });
     element.hidden = told === null;
-    if (told === null || element.firstElementChild?.nextElementSibling?.textContent === told.text) return;
+    if (told === null) return;
+    const datetime = new Date(item.at).toISOString();
+    const [, there, then] = element.children;
+    if (there?.textContent === told.text && then?.getAttribute("datetime") === datetime) return;
     fill(
       element,
       icon(told.icon, "small"),
       h("span", { dir: "auto" }, told.text),
-      h("time", { datetime: new Date(item.at).toISOString(), title: words.fullTime(item.at) }, words.time(item.at)),
+      h("time", { datetime, title: words.fullTime(item.at) }, words.time(item.at)),
     );
   }
 
