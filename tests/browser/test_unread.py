@@ -103,3 +103,15 @@ async def test_unread_counts_are_right_on_rows_section_and_title_in_all_tabs_and
     await leo.page.reload()
     await leo.ready()
     await expect_unread(leo, 2, Pia=2)
+
+    # On a phone the sections are behind a button, and the list behind a conversation: both buttons have the number.
+    await leo.page.set_viewport_size({"width": 390, "height": 844})
+    back = leo.page.get_by_role("button", name="Back to the list")
+    await expect(back).to_have_accessible_name(f"Back to the list {words_for(2)}")
+    await expect(back.locator(".count")).to_contain_text("2")
+    await back.click()
+    menu = leo.page.get_by_role("button", name="Show the sections")
+    await expect(menu).to_have_accessible_name(f"Show the sections {words_for(2)}")
+    await expect(menu.locator(".count")).to_contain_text("2")
+    await leo.open("Pia")
+    await expect(back).to_have_accessible_name("Back to the list")

@@ -17,6 +17,7 @@ import "./settings-menu.js";
 import "./shortcut-sheet.js";
 import "./thread-header.js";
 import "./toast-list.js";
+import { makeCount, showCount } from "../count.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { Keyboard } from "../keys.js";
 import { InboxElement } from "./inbox-element.js";
@@ -46,10 +47,13 @@ export class InboxApp extends InboxElement {
     this.settings = make("settings-menu");
     this.toasts = make("toast-list");
     this.heading = h("h1", null);
+    this.unread = makeCount(); // of the sections, which a phone keeps behind this button
     const menu = h(
-      "button.icon-button.only-phone",
-      { type: "button", "aria-label": this.t("sections.show"), onclick: () => this.#drawer("sections") },
+      "button.icon-button.only-phone.counted",
+      { type: "button", onclick: () => this.#drawer("sections") },
       icon("menu"),
+      h("span.unseen", null, this.t("sections.show")),
+      this.unread,
     );
     this.head = h("div.pane-head", null, menu, this.heading, this.bulk);
     this.nothing = h("div.thread-error", null);
@@ -126,6 +130,7 @@ export class InboxApp extends InboxElement {
     setAttribute(this, "data-pane", place.conversation === null ? "list" : "thread");
     setText(this.heading, this.t(`filters.${place.filter}`));
     this.heading.hidden = ticked.size > 0;
+    showCount(this.unread, this.inbox.state?.unread ?? 0, this.words);
     const none = place.conversation === null;
     this.nothing.hidden = !none;
     if (none) this.#drawNothing();

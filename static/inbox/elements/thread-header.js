@@ -3,20 +3,24 @@
 
 import "./cart-strip.js";
 import "./person-avatar.js";
+import { makeCount, showCount } from "../count.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { nameOf } from "../people.js";
 import { lastSeenOf } from "../last-seen.js";
 import { InboxElement } from "./inbox-element.js";
 
 export class ThreadHeader extends InboxElement {
-  static topics = ["thread", "place"];
+  static topics = ["thread", "place", "rows"];
   #button = "";
 
   build() {
+    this.unread = makeCount(); // of the other conversations, which a phone does not show beside this one
     this.back = h(
-      "button.icon-button.only-phone",
-      { type: "button", "aria-label": this.t("back") },
+      "button.icon-button.only-phone.counted",
+      { type: "button" },
       icon("back", "turns"),
+      h("span.unseen", null, this.t("back")),
+      this.unread,
     );
     this.back.addEventListener("click", () => this.inbox.go({ conversation: null }));
     this.avatar = h("person-avatar", null);
@@ -68,6 +72,7 @@ export class ThreadHeader extends InboxElement {
   draw() {
     const { inbox } = this;
     const row = inbox.openRow;
+    showCount(this.unread, Math.max(0, (inbox.state?.unread ?? 0) - (row?.unread ?? 0)), inbox.words);
     this.acts.hidden = !row;
     this.avatar.hidden = !row;
     this.presence.hidden = !row;
