@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from chatd.errors import Conflict, StoreUnavailable, Temporary
 from chatd.store import sqlite as module
-from chatd.store.contract import Statement, Transaction
+from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.sqlite import SQLiteStore, drive
 from tests.door import until
 
@@ -96,7 +96,7 @@ async def test_a_job_that_raises_leaves_nothing_and_disturbs_no_neighbour(store:
     )
     assert outcomes[0] == "a"
     assert isinstance(outcomes[1], Conflict)
-    assert isinstance(outcomes[2], sqlite3.IntegrityError)
+    assert isinstance(outcomes[2], ConstraintBroken)
     assert outcomes[3] == "b"
     assert await names(store) == ["a", "b"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -42,7 +41,7 @@ from chatd.domain.commands import (
 from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, Temporary
 from chatd.live.bus import Publication
-from chatd.store.contract import Statement, Store, Transaction
+from chatd.store.contract import ConstraintBroken, Statement, Store, Transaction
 from chatd.store.log import Recorded
 from chatd.store.schema import results
 
@@ -134,7 +133,7 @@ class Dispatch:
             answer(result, None)
 
         try:
-            self._store.submit(job, done)
+            self._store.submit(job, done, shop=actor.shop)
         except ChatError as refusal:
             answer(None, refusal)
 
@@ -179,7 +178,7 @@ class Dispatch:
             else:
                 told.set_exception(_refusal(error, type(fact).__name__))
 
-        self._store.submit(job, done)
+        self._store.submit(job, done, shop=shop)
         await told
 
     async def ask(self, actor: Actor, query: Query) -> dict[str, Any]:
@@ -235,7 +234,7 @@ def _refusal(error: BaseException | None, name: str) -> ChatError:
     """What the sender is told. A fault of chatd's own is logged here, once, and told without its insides."""
     if isinstance(error, ChatError):
         return error
-    if isinstance(error, sqlite3.IntegrityError):
+    if isinstance(error, ConstraintBroken):
         return Conflict("somebody else did the same at the same moment; try again")
     logger.error("%s failed", name, exc_info=error)
     return Temporary("chatd could not do this; nothing was changed")

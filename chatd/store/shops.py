@@ -209,6 +209,7 @@ def new_shop(
 _insert = Statement(insert(shops))
 _by_key = Statement(select(shops).where(shops.c.key == bindparam("key_")))
 _by_id = Statement(select(shops).where(shops.c.id == bindparam("shop")))
+_by_id_held = Statement(select(shops).where(shops.c.id == bindparam("shop")).with_for_update(key_share=True))
 _all = Statement(select(shops).order_by(shops.c.created_at, shops.c.id).limit(SHOPS_MAX + 1))
 _change = Statement(
     update(shops)
@@ -275,9 +276,12 @@ async def list_shops(tx: Transaction) -> list[Shop]:
 async def change_shop(tx: Transaction, shop: str, now: int, **fields: Any) -> Shop:
     """Set these fields of a shop (those of `new_shop`) and leave the others. Raises `NotFound`, `InvalidInput`."""
     checked = _check(fields)
-    found = await find_shop(tx, shop)
-    if found is None:
+    row = await tx.one(
+        _by_id_held, shop=shop
+    )  # nobody else changes it until the commit, or a field of theirs were lost
+    if row is None:
         raise NotFound("no such shop")
+    found = _shop(row)
     # Always later than before, whatever the clock says: the directory tells a change by it.
     changed = msgspec.structs.replace(found, changed_at=max(now, found.changed_at + 1), **checked)
     await tx.run(

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from chatd.errors import ChatError, StoreUnavailable, Temporary
-from chatd.store.contract import Done, Job, Row, Statement
+from chatd.store.contract import ConstraintBroken, Done, Job, Row, Statement
 
 T = TypeVar("T")
 
@@ -213,7 +213,9 @@ class Writer:
                     if not isinstance(error, sqlite3.IntegrityError):
                         raise
                     connection.execute("ROLLBACK TO job")
-                    outcomes.append((done, None, error))
+                    broken = ConstraintBroken(str(error))
+                    broken.__cause__ = error
+                    outcomes.append((done, None, broken))
                 except Exception as error:  # noqa: BLE001  # the job's own: told to its owner alone (rule 3)
                     connection.execute("ROLLBACK TO job")
                     outcomes.append((done, None, error))
@@ -272,11 +274,12 @@ class SQLiteStore:
             await reader.execute(pragma)
         return reader
 
-    def submit(self, job: Job[Any], done: Done) -> None:
+    def submit(self, job: Job[Any], done: Done, *, shop: str | None = None) -> None:
+        """One job writes at a time, whichever shop it is of."""
         assert self._writer is not None, "the store is not open"
         self._writer.submit(job, done)
 
-    async def write(self, job: Job[T]) -> T:
+    async def write(self, job: Job[T], *, shop: str | None = None) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def done(result: T, error: BaseException | None) -> None:
@@ -287,7 +290,7 @@ class SQLiteStore:
             else:
                 future.set_exception(error)
 
-        self.submit(job, done)
+        self.submit(job, done, shop=shop)
         return await future
 
     async def read(self, job: Job[T]) -> T:
