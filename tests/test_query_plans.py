@@ -45,6 +45,7 @@ def plan(database: sqlite3.Connection, statement: Statement) -> str:
         (conversations._unread_sum, "PRIMARY KEY (shop_id=? AND staff_id=? AND conversation_id=?)"),
         (snapshots._colleagues, "ix_staff_shop_id (shop_id=?)"),
         (people._find, "(shop_id=? AND id=?)"),
+        (people._not_here, "customers USING INDEX sqlite_autoindex_customers_1 (shop_id=? AND id=?)"),
         (mails._unsettled_of_conversation, "ix_mails_conversation (shop_id=? AND conversation_id=?)"),
         (mails._unsettled_of_customer, "ix_mails_unsettled (shop_id=? AND customer_id=?)"),
         (mails._waiting_of_customer, "ix_mails_unsettled (shop_id=? AND customer_id=?)"),

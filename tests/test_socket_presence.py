@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatd.domain.commands import RecordPresence
-from chatd.web.upkeep import settle_departures_now
+from chatd.web.upkeep import settle_presence_now
 from tests.clients import House, opened_house
 
 
@@ -97,10 +97,27 @@ async def test_who_left_while_nobody_was_looking_is_told_to_have_left(house: Hou
     agent, customer = await house.agent(), await house.customer()
     conversation = (await customer.say("Hi"))["result"]["conversation"]
     me = customer.welcome["you"]["id"]
-    await settle_departures_now(house.chat)  # still here: nothing to tell
+    await settle_presence_now(house.chat)  # still here: nothing to tell
     await house.chat.dispatch.record(house.shop.id, RecordPresence(customer=me, online=True))
     house.chat.presence.release(house.shop.id, me, customer.welcome["connection"], now=-1_000.0)
     house.chat.presence.expire(0.0)  # forgotten, as by a process that died
-    await settle_departures_now(house.chat)
+    await settle_presence_now(house.chat)
     left = await agent.event("customer_left")
     assert left["conversation"] == conversation
+
+
+async def test_who_is_here_although_told_to_have_left_is_told_to_have_come(house: House) -> None:
+    """Another node took this one for dead, wrote so, and died."""
+    agent, customer = await house.agent(), await house.customer()
+    conversation = (await customer.say("Hi"))["result"]["conversation"]
+    me = customer.welcome["you"]["id"]
+    await house.customer()  # has written nothing: there is nothing to tell of them
+    await house.chat.dispatch.record(house.shop.id, RecordPresence(customer=me, online=False))
+    await agent.event("customer_left")
+    await settle_presence_now(house.chat)
+    came = await agent.event("customer_came")
+    assert came["conversation"] == conversation
+    assert came["customer"] == me
+    await settle_presence_now(house.chat)  # once is enough
+    await customer.say("still here")
+    assert (await agent.until(lambda frame: frame["type"] == "event"))["event"]["type"] == "message_sent"

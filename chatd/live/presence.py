@@ -43,6 +43,9 @@ class Presence(Protocol):
     def online(self, shop: str) -> list[str]:
         """Everybody of the shop who is online now."""
 
+    def here(self) -> list[tuple[str, str]]:
+        """Shop and person of everybody who is online by a connection to this node."""
+
     def knows_all(self) -> bool:
         """Whether this node hears of everybody. While it does not, that somebody is not online proves nothing."""
 
@@ -138,6 +141,9 @@ class MemoryPresence:
 
     def online(self, shop: str) -> list[str]:
         return [person for person, entry in self._shops.get(shop, {}).items() if entry.online]
+
+    def here(self) -> list[tuple[str, str]]:
+        return [(shop, person) for shop in self._shops for person in self.online(shop)]
 
     def knows_all(self) -> bool:
         return True

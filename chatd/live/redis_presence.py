@@ -17,7 +17,9 @@ each start: it is the generation of its entries, and those of an earlier life ne
 Of the nodes that see a change one writes it down: the one where it happened; for a node that is gone, the first of the
 others by name. A node that was only taken for dead hears so when it is back, and writes down that its people are there.
 While this node is cut off, others' people leave its view when their lease is over, but that they went is not written
-down, for it is not known. Time is the loop's.
+down, for it is not known. What was written down wrongly all the same (by a node that took another for dead, or did not
+know that somebody was elsewhere, and died before it could hear so) is found by comparing what is written with who is
+there (`web.upkeep.settle_presence`). Time is the loop's.
 """
 
 from __future__ import annotations
@@ -126,6 +128,9 @@ class RedisPresence:
 
     def online(self, shop: str) -> list[str]:
         return list(self._view.get(shop, ()))
+
+    def here(self) -> list[Place]:
+        return list(self._own)
 
     def expire(self, now: float) -> None:
         self._local.expire(now)

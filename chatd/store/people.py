@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, false, func, select, text
 
 from chatd.domain.commands import Cart
 from chatd.domain.events import CustomerCard
 from chatd.store.contract import Statement, Transaction
-from chatd.store.schema import carts, customer_tokens, customers
+from chatd.store.schema import carts, conversations, customer_tokens, customers
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,22 @@ _cart = Statement(
 )
 _here = Statement(
     select(customers.c.shop_id, customers.c.id).where(customers.c.here).order_by(func.random()).limit(bindparam("most"))
+)
+NOT_HERE_MAX = 50
+_not_here = Statement(
+    select(customers.c.id)
+    .select_from(
+        customers.join(
+            conversations,
+            (conversations.c.shop_id == customers.c.shop_id) & (conversations.c.customer_id == customers.c.id),
+        )
+    )
+    .where(
+        customers.c.shop_id == bindparam("shop"),
+        customers.c.id.in_([bindparam(f"customer{index}") for index in range(NOT_HERE_MAX)]),
+        customers.c.here.is_(false()),
+        conversations.c.kind == "shop",
+    )
 )
 _token = Statement(select(customer_tokens).where(customer_tokens.c.token_hash == bindparam("token_hash")))
 _add_token = Statement(
@@ -149,3 +167,10 @@ async def forget_tokens(tx: Transaction, now: int) -> int:
 async def find_here(tx: Transaction, *, most: int) -> list[tuple[str, str]]:
     """Some of those who were told to be here and not to have left, as shop and customer: another choice each time."""
     return [(row["shop_id"], row["id"]) for row in await tx.all(_here, most=most)]
+
+
+async def find_not_here(tx: Transaction, shop: str, some: Sequence[str]) -> list[str]:
+    """Which of these customers (at most `NOT_HERE_MAX`) have a conversation with the shop, and were told last to have
+    left."""
+    asked = {f"customer{index}": some[min(index, len(some) - 1)] for index in range(NOT_HERE_MAX)}
+    return [row["id"] for row in await tx.all(_not_here, shop=shop, **asked)]

@@ -55,7 +55,7 @@ from chatd.web.upkeep import (
     check_store,
     every,
     keep_house,
-    settle_departures,
+    settle_presence,
     tell_presence,
 )
 
@@ -156,7 +156,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             loop.create_task(every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
             loop.create_task(check_positions(chat)),
             loop.create_task(check_sessions(chat)),
-            loop.create_task(settle_departures(chat)),
+            loop.create_task(settle_presence(chat)),
             loop.create_task(keep_house(chat)),
             loop.create_task(directory.keep_fresh()),
         ]

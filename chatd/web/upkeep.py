@@ -18,7 +18,7 @@ from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
-from chatd.store.people import find_here, forget_tokens
+from chatd.store.people import NOT_HERE_MAX, find_here, find_not_here, forget_tokens
 from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
 from chatd.web.welcome import STAFF_PERSON
@@ -30,7 +30,7 @@ POSITION_POLL_SECONDS = 1.0
 POSITIONS_BY_SHOP_MAX = 20
 """Of more shops than this, all are read by one statement instead of each by its own."""
 
-DEPARTURES_SECONDS = 60.0
+SETTLE_PRESENCE_SECONDS = 60.0
 DEPARTURES_AT_ONCE = 200
 SESSION_CHECK_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3_600.0
@@ -76,19 +76,30 @@ async def _record_presence(chat: Chat, change: Change) -> None:
         logger.warning("a coming or going was not recorded: %s", error)
 
 
-async def settle_departures(chat: Chat) -> None:
-    """Record, for ever, that those have left whom nobody has seen leaving: a node that died told of nobody. Begins
-    after
-    everybody who is still there has had time to come back."""
+async def settle_presence(chat: Chat) -> None:
+    """Put right, for ever, what is written down of who is here: a node that died told of nobody's leaving, one that was
+    cut off may have told of a leaving that was none, and a store that was away took neither. Begins after everybody who
+    is still there has had time to come back."""
     while True:
-        await asyncio.sleep(DEPARTURES_SECONDS)
+        await asyncio.sleep(SETTLE_PRESENCE_SECONDS)
         try:
-            await settle_departures_now(chat)
+            await settle_presence_now(chat)
         except Exception as error:  # noqa: BLE001 - work that ended would be missed by nobody, and for good
-            logger.warning("departures were not settled: %s", error)
+            logger.warning("who is here was not settled: %s", error)
 
 
-async def settle_departures_now(chat: Chat) -> None:
+async def settle_presence_now(chat: Chat) -> None:
+    """Whoever is here on this node is written down so; whoever is nowhere, if this node knows of everybody, is not."""
+    by_shop: dict[str, list[str]] = {}
+    for shop, person in chat.presence.here():
+        if not person.startswith(STAFF_PERSON):
+            by_shop.setdefault(shop, []).append(person)
+    for shop, people in by_shop.items():
+        for start in range(0, len(people), NOT_HERE_MAX):
+            some = people[start : start + NOT_HERE_MAX]
+            for customer in await chat.store.read(partial(find_not_here, shop=shop, some=some)):
+                if chat.presence.is_online(shop, customer):
+                    await chat.dispatch.record(shop, RecordPresence(customer=customer, online=True))
     if not chat.presence.knows_all():
         return
     for shop, customer in await chat.store.read(lambda tx: find_here(tx, most=DEPARTURES_AT_ONCE)):
