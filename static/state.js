@@ -17,7 +17,7 @@
  * @typedef {{id: string, kind: "shop" | "order", state: "open" | "closed", customer: CustomerCard,
  *   last: {number: number, at: number, author: Author, text: string}, position: number, incoming: number,
  *   incoming_seen: number, unread: number, replied: boolean, seen_by_shop: number, seen_by_customer: number,
- *   delivered: number, started_at: number}} Row
+ *   delivered: number, started_at: number, topics: import("./wire.js").Topic[]}} Row
  * @typedef {{id: string, kind: "shop" | "order", state: "open" | "closed", position: number, unread: number,
  *   seen_by_shop: number, seen_by_customer: number, delivered: number, entries: Entry[], more: boolean}} Conversation
  * @typedef {{author: Author, until: number}} Typing
@@ -123,6 +123,9 @@ const KINDS = {
   mail_sent: "mail",
   mail_failed: "mail",
   mail_withdrawn: "mail",
+  topics_found: "row",
+  topic_added: "line",
+  topic_removed: "line",
 };
 
 /** What puts a conversation that is not loaded into the list, or into another one. */
@@ -183,6 +186,7 @@ export function applyToStaff(state, number, event) {
       incoming_seen: 0,
       replied: false,
       started_at: event.at,
+      topics: [],
     });
   }
   if (event.type === "customer_introduced") {
@@ -253,6 +257,7 @@ function applyToRow(row, number, event, me) {
   if (event.type === "conversation_read" && event.staff === me) {
     row.incoming_seen = Math.max(row.incoming_seen, event.incoming_seen);
   }
+  if (["topics_found", "topic_added", "topic_removed"].includes(event.type)) row.topics = event.topics;
   row.unread = Math.max(0, row.incoming - row.incoming_seen);
 }
 

@@ -16,6 +16,8 @@ export const COMMANDS = Object.freeze({
   update_cart: { customer: true, staff: false },
   close_conversations: { customer: false, staff: true },
   open_conversations: { customer: false, staff: true },
+  add_topic: { customer: false, staff: true },
+  remove_topic: { customer: false, staff: true },
 });
 
 /** The queries that a client may send, and whose they are. */
@@ -23,6 +25,7 @@ export const QUERIES = Object.freeze({
   load_history: { customer: true, staff: true },
   load_conversation: { customer: false, staff: true },
   list_conversations: { customer: false, staff: true },
+  count_topics: { customer: false, staff: true },
 });
 
 /** The signals that a client may send, and whose they are. */
@@ -51,7 +54,24 @@ export const EVENTS = Object.freeze({
   mail_sent: { public: false, in_thread: false },
   mail_failed: { public: false, in_thread: false },
   mail_withdrawn: { public: false, in_thread: false },
+  topics_found: { public: false, in_thread: false },
+  topic_added: { public: false, in_thread: true },
+  topic_removed: { public: false, in_thread: true },
 });
+
+/** What a conversation may be about. */
+export const TOPICS = Object.freeze([
+  "Checkout",
+  "Edit orders",
+  "Order status",
+  "Pricing/Discounts",
+  "Product details",
+  "Product interest",
+  "Returns/Delivered orders",
+  "Shipping",
+  "Store info",
+  "Wholesale",
+]);
 
 /** The limits as they are unless an operator changes them; a welcome brings those that hold. */
 export const LIMITS = Object.freeze({
@@ -222,6 +242,24 @@ export const CLOSE_CODES = Object.freeze({
  */
 
 /**
+ * The conversation is about this. What staff add is kept, whatever the classifier finds later.
+ * @typedef {object} AddTopic
+ * @property {"add_topic"} type
+ * @property {string} id
+ * @property {string} conversation
+ * @property {"Checkout" | "Edit orders" | "Order status" | "Pricing/Discounts" | "Product details" | "Product interest" | "Returns/Delivered orders" | "Shipping" | "Store info" | "Wholesale"} topic
+ */
+
+/**
+ * The conversation is not about this. The classifier does not bring it back.
+ * @typedef {object} RemoveTopic
+ * @property {"remove_topic"} type
+ * @property {string} id
+ * @property {string} conversation
+ * @property {"Checkout" | "Edit orders" | "Order status" | "Pricing/Discounts" | "Product details" | "Product interest" | "Returns/Delivered orders" | "Shipping" | "Store info" | "Wholesale"} topic
+ */
+
+/**
  * A page of the thread, oldest first, that ends just before `before` (a number of the asker's own stream).
  * @typedef {object} LoadHistory
  * @property {"load_history"} type
@@ -246,8 +284,18 @@ export const CLOSE_CODES = Object.freeze({
  * @property {string} id
  * @property {"closed" | "open" | null} [state]
  * @property {boolean} [unread]
+ * @property {"Checkout" | "Edit orders" | "Order status" | "Pricing/Discounts" | "Product details" | "Product interest" | "Returns/Delivered orders" | "Shipping" | "Store info" | "Wholesale" | null} [topic]
  * @property {string | null} [before]
  * @property {number} [limit]
+ */
+
+/**
+ * Staff: of how many conversations each topic is one, among those that `list_conversations` would list.
+ * @typedef {object} CountTopics
+ * @property {"count_topics"} type
+ * @property {string} id
+ * @property {"closed" | "open" | null} [state]
+ * @property {boolean} [unread]
  */
 
 /**
@@ -463,13 +511,69 @@ export const CLOSE_CODES = Object.freeze({
  * @property {number} last
  */
 
+/**
+ * A topic of one message. `score` is how sure the classifier is, from 0 to 1.
+ * @typedef {object} TopicFinding
+ * @property {string} topic
+ * @property {number} score
+ */
+
+/**
+ * A topic of a conversation. Either the classifier has found it in the message at `position` and `score` says how
+ * sure it is, or staff have added it: then `by` says who, and `position` how much had been said by then.
+ * @typedef {object} Topic
+ * @property {string} topic
+ * @property {number} position
+ * @property {number | null} score
+ * @property {Author | null} by
+ */
+
+/**
+ * The classifier has found something in the customer's message at `position`. `topics` are those of the
+ * conversation from now on, most recent first.
+ * @typedef {object} TopicsFound
+ * @property {"topics_found"} type
+ * @property {number} at
+ * @property {string} customer
+ * @property {string | null} conversation
+ * @property {number} position
+ * @property {TopicFinding[]} found
+ * @property {Topic[]} topics
+ */
+
+/**
+ * Staff have added a topic, after the message at `position`.
+ * @typedef {object} TopicAdded
+ * @property {"topic_added"} type
+ * @property {number} at
+ * @property {string} customer
+ * @property {string | null} conversation
+ * @property {string} topic
+ * @property {Author} by
+ * @property {number} position
+ * @property {Topic[]} topics
+ */
+
+/**
+ * Staff have removed a topic, which had stood there since the message at `position`.
+ * @typedef {object} TopicRemoved
+ * @property {"topic_removed"} type
+ * @property {number} at
+ * @property {string} customer
+ * @property {string | null} conversation
+ * @property {string} topic
+ * @property {Author} by
+ * @property {number} position
+ * @property {Topic[]} topics
+ */
+
 /** @typedef {SendMessage | MarkSeen | MarkDelivered | Introduce | UpdateCart} CustomerCommand */
 
-/** @typedef {SendMessage | MarkSeen | CloseConversations | OpenConversations} StaffCommand */
+/** @typedef {SendMessage | MarkSeen | CloseConversations | OpenConversations | AddTopic | RemoveTopic} StaffCommand */
 
 /** @typedef {LoadHistory} CustomerQuery */
 
-/** @typedef {LoadHistory | LoadConversation | ListConversations} StaffQuery */
+/** @typedef {LoadHistory | LoadConversation | ListConversations | CountTopics} StaffQuery */
 
 /** @typedef {SetTyping | SetActive} CustomerSignal */
 
@@ -478,5 +582,5 @@ export const CLOSE_CODES = Object.freeze({
 /**
  * @typedef {ConversationStarted | MessageSent | MessagesDelivered | MessagesSeen | ConversationRead
  *   | ConversationClosed | ConversationOpened | CustomerIntroduced | CustomerCame | CustomerLeft | CartChanged
- *   | MailQueued | MailSent | MailFailed | MailWithdrawn} AnyEvent
+ *   | MailQueued | MailSent | MailFailed | MailWithdrawn | TopicsFound | TopicAdded | TopicRemoved} AnyEvent
  */

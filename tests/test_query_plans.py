@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatd.config import Settings
-from chatd.store import conversations, digests, log, mails, outbox, people, snapshots, staff
+from chatd.store import conversations, digests, log, mails, outbox, people, snapshots, staff, topics
 from chatd.store.contract import Statement
 from chatd.store.migrations import migrate
 
@@ -42,6 +42,20 @@ def plan(database: sqlite3.Connection, statement: Statement) -> str:
         (conversations._find_of_customer, "(shop_id=? AND customer_id=?)"),
         (conversations._all_of_customer, "ix_conversations_customer (shop_id=? AND customer_id=?)"),
         (conversations._pages["open", False], "ix_conversations_list (shop_id=? AND last_number<?)"),
+        (
+            conversations._pages_of_topic["open", False],
+            "ix_conversations_topic_1 (shop_id=? AND state=? AND topic_1=? AND last_number<?)",
+        ),
+        (
+            conversations._pages_of_topic[None, True],
+            "ix_conversations_topic_2 (shop_id=? AND state=? AND topic_2=? AND last_number<?)",
+        ),
+        (
+            topics._counts["open", False],
+            "COVERING INDEX ix_conversations_topic_1 (shop_id=? AND state=? AND topic_1>?)",
+        ),
+        (topics._counts[None, True], "ix_conversations_topic_2 (shop_id=? AND state=? AND topic_2>?)"),
+        (topics._said_after, "PRIMARY KEY (shop_id=? AND number>?)"),
         (conversations._unread_sum, "PRIMARY KEY (shop_id=? AND staff_id=? AND conversation_id=?)"),
         (snapshots._colleagues, "ix_staff_shop_id (shop_id=?)"),
         (people._find, "(shop_id=? AND id=?)"),
@@ -60,4 +74,4 @@ def plan(database: sqlite3.Connection, statement: Statement) -> str:
 def test_it_is_read_by_its_index(database: sqlite3.Connection, statement: Statement, index: str) -> None:
     found = plan(database, statement)
     assert index in found
-    assert not re.search(r"SCAN (?!\(|mails USING INDEX ix_mails_due)", found), "a table is read from end to end"
+    assert not re.search(r"SCAN (?!\(|anon_1|mails USING INDEX ix_mails_due)", found), "a table is read from end to end"

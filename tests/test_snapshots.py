@@ -20,14 +20,18 @@ import pytest
 
 from chatd.dispatch.door import HANDLERS
 from chatd.domain.commands import (
+    AddTopic,
     Cart,
     CartLine,
     CloseConversations,
     Introduce,
     MarkDelivered,
     MarkSeen,
+    MessageTopics,
     OpenConversations,
     RecordPresence,
+    RecordTopics,
+    RemoveTopic,
     UpdateCart,
 )
 from chatd.domain.people import Actor
@@ -146,6 +150,34 @@ async def _(world: World, known: dict[str, Any]) -> None:
     await world.say(world.visitor, "Thank you! " + "\N{SPARKLES}" * 200)
 
 
+def topics_of(world: World, known: dict[str, Any], after: int, upto: int, *found: tuple[str, float]) -> Awaitable[None]:
+    message = MessageTopics(conversation=known["conversation"], position=5, found=list(found))
+    fact = RecordTopics(after=after, upto=upto, messages=[message])
+    return world.dispatch.record(world.shop.id, fact)
+
+
+@step("the classifier has read it and finds two topics")
+async def _(world: World, known: dict[str, Any]) -> None:
+    await topics_of(world, known, 0, 2, ("Shipping", 0.97), ("Pricing/Discounts", 0.91))
+
+
+@step("staff remove one")
+async def _(world: World, known: dict[str, Any]) -> None:
+    removal = RemoveTopic(id=world.client_id(), conversation=known["conversation"], topic="Shipping")
+    await world.do(world.owner, removal)
+
+
+@step("and add another")
+async def _(world: World, known: dict[str, Any]) -> None:
+    addition = AddTopic(id=world.client_id(), conversation=known["conversation"], topic="Returns/Delivered orders")
+    await world.do(world.owner, addition)
+
+
+@step("the classifier finds more later, and what staff have said stands")
+async def _(world: World, known: dict[str, Any]) -> None:
+    await topics_of(world, known, 2, 20, ("Shipping", 0.99), ("Store info", 0.95), ("Wholesale", 0.9))
+
+
 @step("somebody else begins")
 async def _(world: World, known: dict[str, Any]) -> None:
     await world.say(Actor(kind="visitor", shop=world.shop.id, id="e" * 32), "Hello")
@@ -214,6 +246,9 @@ async def test_what_staff_alone_may_know_never_has_a_number_in_a_customers_strea
         "customer_left",
         "mail_queued",
         "mail_withdrawn",
+        "topic_added",
+        "topic_removed",
+        "topics_found",
     }
 
 

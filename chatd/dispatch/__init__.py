@@ -5,6 +5,7 @@ work            what a handler works with: the transaction, the time, and the lo
 conversations   messages, marks, opening and closing
 people          introductions, carts, coming and going
 mails           what became of a mail
+topics          what a conversation is about
 queries         what may be asked
 """
 

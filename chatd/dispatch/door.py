@@ -19,11 +19,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select
 
-from chatd.dispatch import conversations, mails, people, queries
+from chatd.dispatch import conversations, mails, people, queries, topics
 from chatd.dispatch.work import Circumstances, Work
 from chatd.domain.commands import (
+    AddTopic,
     CloseConversations,
     Command,
+    CountTopics,
     Introduce,
     ListConversations,
     LoadConversation,
@@ -34,6 +36,8 @@ from chatd.domain.commands import (
     Query,
     RecordMember,
     RecordPresence,
+    RecordTopics,
+    RemoveTopic,
     SendMessage,
     SettleMail,
     UpdateCart,
@@ -57,6 +61,8 @@ HANDLERS: dict[type[Command], Handler] = {
     MarkDelivered: conversations.mark_delivered,
     CloseConversations: conversations.close_conversations,
     OpenConversations: conversations.open_conversations,
+    AddTopic: topics.add_topic,
+    RemoveTopic: topics.remove_topic,
     Introduce: people.introduce,
     UpdateCart: people.update_cart,
 }
@@ -64,6 +70,14 @@ QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[st
     LoadHistory: queries.load_history,
     LoadConversation: queries.load_conversation,
     ListConversations: queries.list_conversations,
+    CountTopics: queries.count_topics,
+}
+Fact = RecordPresence | RecordMember | SettleMail | RecordTopics
+RECORDERS: dict[type, Callable[[Work, Any], Awaitable[None]]] = {
+    RecordPresence: people.record_presence,
+    RecordMember: people.record_member,
+    SettleMail: mails.settle_mail,
+    RecordTopics: topics.record_topics,
 }
 MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))
 
@@ -152,17 +166,12 @@ class Dispatch:
         self.submit(actor, command, answer)
         return await future
 
-    async def record(self, shop: str, fact: RecordPresence | RecordMember | SettleMail) -> None:
+    async def record(self, shop: str, fact: Fact) -> None:
         """What chatd itself has noticed or was told by the shop. Raises `ChatError` when it could not be stored."""
 
         async def job(tx: Transaction) -> list[Recorded]:
             work = Work(tx, shop, self._circumstances)
-            if isinstance(fact, RecordPresence):
-                await people.record_presence(work, fact)
-            elif isinstance(fact, RecordMember):
-                await people.record_member(work, fact)
-            else:
-                await mails.settle_mail(work, fact)
+            await RECORDERS[type(fact)](work, fact)
             return work.recorded
 
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatd.domain.commands import ListConversations, LoadConversation, LoadHistory
+from chatd.domain.commands import CountTopics, ListConversations, LoadConversation, LoadHistory
 from chatd.domain.conversations import check_access
 from chatd.domain.people import Actor
 from chatd.errors import NotFound
+from chatd.store import topics
 from chatd.store.contract import Transaction
 from chatd.store.conversations import Page, find_conversation, find_row, list_rows, read_thread
 from chatd.store.mails import find_for_positions
@@ -58,8 +59,13 @@ async def list_conversations(tx: Transaction, actor: Actor, query: ListConversat
         unread=query.unread,
         before=query.before,
         limit=query.limit,
+        topic=query.topic,
     )
     return {"conversations": rows, "before": before}
+
+
+async def count_topics(tx: Transaction, actor: Actor, query: CountTopics) -> dict[str, Any]:
+    return {"counts": await topics.count_topics(tx, actor.shop, actor.id, state=query.state, unread=query.unread)}
 
 
 async def _mails(tx: Transaction, actor: Actor, conversation: str, page: Page) -> list[dict[str, Any]]:

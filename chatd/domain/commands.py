@@ -7,7 +7,7 @@ harmless (G2), for a `Query` it only pairs the answer. A `Signal` is neither sto
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -28,6 +28,19 @@ Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 MinorUnits = Annotated[int, Meta(ge=0, le=10**15, description="integer minor units of the currency, never a float")]
+TopicName = Literal[
+    "Checkout",
+    "Edit orders",
+    "Order status",
+    "Pricing/Discounts",
+    "Product details",
+    "Product interest",
+    "Returns/Delivered orders",
+    "Shipping",
+    "Store info",
+    "Wholesale",
+]
+TOPICS: tuple[str, ...] = get_args(TopicName)
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217")]
 
 
@@ -144,6 +157,20 @@ class OpenConversations(Command, frozen=True, kw_only=True, tag="open_conversati
     conversations: Conversations
 
 
+class AddTopic(Command, frozen=True, kw_only=True, tag="add_topic"):
+    """The conversation is about this. What staff add is kept, whatever the classifier finds later."""
+
+    conversation: Id
+    topic: TopicName
+
+
+class RemoveTopic(Command, frozen=True, kw_only=True, tag="remove_topic"):
+    """The conversation is not about this. The classifier does not bring it back."""
+
+    conversation: Id
+    topic: TopicName
+
+
 # ---------------------------------------------------------------- asked
 
 
@@ -166,8 +193,16 @@ class ListConversations(Query, frozen=True, kw_only=True, tag="list_conversation
 
     state: Literal["open", "closed"] | None = None
     unread: bool = False
+    topic: TopicName | None = None
     before: Annotated[str, Meta(max_length=100)] | None = None
     limit: Annotated[int, Meta(ge=1, le=50)] = 50
+
+
+class CountTopics(Query, frozen=True, kw_only=True, tag="count_topics"):
+    """Staff: of how many conversations each topic is one, among those that `list_conversations` would list."""
+
+    state: Literal["open", "closed"] | None = None
+    unread: bool = False
 
 
 # ---------------------------------------------------------------- by chatd itself; no client can send these
@@ -203,9 +238,33 @@ class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: bool = False
 
 
+class MessageTopics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the classifier is certain of for one message: topics with their scores, the surest first."""
+
+    conversation: str
+    position: int
+    found: list[tuple[str, float]]
+
+
+class RecordTopics(msgspec.Struct, frozen=True, kw_only=True):
+    """The customers' messages after the shop's number `after`, up to `upto`, have been read for topics. `messages` are
+    those in which something was found. Counts only while `after` is how far the shop has been read."""
+
+    after: int
+    upto: int
+    messages: list[MessageTopics]
+
+
 CUSTOMER_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, MarkDelivered, Introduce, UpdateCart)
 CUSTOMER_QUERIES: tuple[type[Query], ...] = (LoadHistory,)
 CUSTOMER_SIGNALS: tuple[type[Signal], ...] = (SetTyping, SetActive)
-STAFF_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, CloseConversations, OpenConversations)
-STAFF_QUERIES: tuple[type[Query], ...] = (LoadHistory, LoadConversation, ListConversations)
+STAFF_COMMANDS: tuple[type[Command], ...] = (
+    SendMessage,
+    MarkSeen,
+    CloseConversations,
+    OpenConversations,
+    AddTopic,
+    RemoveTopic,
+)
+STAFF_QUERIES: tuple[type[Query], ...] = (LoadHistory, LoadConversation, ListConversations, CountTopics)
 STAFF_SIGNALS: tuple[type[Signal], ...] = (SetTyping,)

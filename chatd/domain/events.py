@@ -57,6 +57,23 @@ class CartChange(msgspec.Struct, frozen=True, kw_only=True):
     was: int
 
 
+class TopicFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic of one message. `score` is how sure the classifier is, from 0 to 1."""
+
+    topic: str
+    score: float
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic of a conversation. Either the classifier has found it in the message at `position` and `score` says how
+    sure it is, or staff have added it: then `by` says who, and `position` how much had been said by then."""
+
+    topic: str
+    position: int
+    score: float | None = None
+    by: Author | None = None
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """`at` is the server's clock in milliseconds since 1970; it is shown, and never decides an order."""
 
@@ -176,6 +193,35 @@ class MailWithdrawn(Event, frozen=True, kw_only=True, tag="mail_withdrawn"):
     last: int
 
 
+class TopicsFound(Event, frozen=True, kw_only=True, tag="topics_found"):
+    """The classifier has found something in the customer's message at `position`. `topics` are those of the
+    conversation from now on, most recent first."""
+
+    position: int
+    found: list[TopicFinding]
+    topics: list[Topic]
+
+
+class TopicAdded(Event, frozen=True, kw_only=True, tag="topic_added"):
+    """Staff have added a topic, after the message at `position`."""
+
+    in_thread = True
+    topic: str
+    by: Author
+    position: int
+    topics: list[Topic]
+
+
+class TopicRemoved(Event, frozen=True, kw_only=True, tag="topic_removed"):
+    """Staff have removed a topic, which had stood there since the message at `position`."""
+
+    in_thread = True
+    topic: str
+    by: Author
+    position: int
+    topics: list[Topic]
+
+
 AnyEvent = (
     ConversationStarted
     | MessageSent
@@ -192,6 +238,9 @@ AnyEvent = (
     | MailSent
     | MailFailed
     | MailWithdrawn
+    | TopicsFound
+    | TopicAdded
+    | TopicRemoved
 )
 
 EVENT_TYPES: tuple[type[Event], ...] = AnyEvent.__args__

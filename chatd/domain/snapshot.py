@@ -82,6 +82,7 @@ def apply_to_staff(snapshot: Object, number: int, event: Object) -> None:
                 "seen_by_customer": 0,
                 "delivered": 0,
                 "started_at": event["at"],
+                "topics": [],
             }
         )
     if event["type"] == "customer_introduced":
@@ -109,6 +110,8 @@ def apply_to_staff(snapshot: Object, number: int, event: Object) -> None:
         }
     if mine:
         row["incoming_seen"] = event["incoming_seen"]
+    if event["type"] in ("topics_found", "topic_added", "topic_removed"):
+        row["topics"] = event["topics"]
     row["unread"] = row["incoming"] - row["incoming_seen"]
     snapshot["conversations"].sort(key=lambda one: -one["last"]["number"])
 

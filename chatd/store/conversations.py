@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select, text, union_all
 
 from chatd.domain.conversations import Conversation
 from chatd.errors import UnknownCursor
@@ -86,6 +86,26 @@ def _page(state: str | None, unread: bool) -> Statement:
 
 _pages: dict[tuple[str | None, bool], Statement] = {
     (state, unread): _page(state, unread) for state in (None, "open", "closed") for unread in (False, True)
+}
+
+
+def _page_of_topic(state: str | None, unread: bool) -> Statement:
+    """The list of one topic: each branch comes in the list's order from an index of its own, and they are merged, so
+    that a page costs a page however rare the topic is."""
+    branches = []
+    for one in ("open", "closed") if state is None else (state,):
+        for column in (conversations.c.topic_1, conversations.c.topic_2):
+            query: Select[Any] = _rows.where(
+                conversations.c.state == literal_column(f"'{one}'"),
+                column == bindparam("topic"),
+                conversations.c.last_number < bindparam("before"),
+            )
+            branches.append(query.where(conversations.c.incoming > _seen) if unread else query)
+    return Statement(union_all(*branches).order_by(text("last_number DESC")).limit(bindparam("most")))
+
+
+_pages_of_topic: dict[tuple[str | None, bool], Statement] = {
+    (state, unread): _page_of_topic(state, unread) for state in (None, "open", "closed") for unread in (False, True)
 }
 _unread_sum = Statement(
     select(func.coalesce(func.sum(conversations.c.incoming - _seen), 0).label("unread"))
@@ -227,6 +247,7 @@ def as_row(row: Row) -> dict[str, Any]:
         "seen_by_customer": row["seen_by_customer"],
         "delivered": row["delivered"],
         "started_at": row["started_at"],
+        "topics": msgspec.json.decode(row["topics"]) if row["topic_1"] else [],
     }
 
 
@@ -244,16 +265,16 @@ async def list_rows(
     unread: bool,
     before: str | None,
     limit: int,
+    topic: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of the list, newest first, and the cursor of the next one. Raises `UnknownCursor`."""
     if before is not None and not before.isdecimal():
         raise UnknownCursor("the cursor is not one that chatd made; leave it out to begin at the newest")
-    rows = await tx.all(
-        _pages[state, unread],
-        shop=shop,
-        staff=staff,
-        before=_END if before is None else min(int(before), _END),
-        most=limit + 1,
+    place = {"before": _END if before is None else min(int(before), _END), "most": limit + 1}
+    rows = (
+        await tx.all(_pages[state, unread], shop=shop, staff=staff, **place)
+        if topic is None
+        else await tx.all(_pages_of_topic[state, unread], shop=shop, staff=staff, topic=topic, **place)
     )
     found = [as_row(row) for row in rows[:limit]]
     return found, str(found[-1]["last"]["number"]) if len(rows) > limit else None

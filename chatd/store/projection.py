@@ -6,11 +6,11 @@ computed again from the log.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, case, false, text, true, update
+from sqlalchemy import bindparam, case, delete, false, text, true, update
 
 from chatd.domain.conversations import preview
 from chatd.domain.events import (
@@ -26,10 +26,14 @@ from chatd.domain.events import (
     MessagesDelivered,
     MessageSent,
     MessagesSeen,
+    Topic,
+    TopicAdded,
+    TopicRemoved,
+    TopicsFound,
 )
 from chatd.store.contract import Statement, Transaction
 from chatd.store.log import Recorded
-from chatd.store.schema import conversations, customers
+from chatd.store.schema import conversations, customers, removed_topics
 
 _this = (conversations.c.shop_id == bindparam("shop"), conversations.c.id == bindparam("conversation"))
 
@@ -93,6 +97,25 @@ _keep_cart = Statement(
     text(
         "INSERT INTO carts (shop_id, customer_id, cart, at) VALUES (:shop, :customer, :cart, :at)"
         " ON CONFLICT (shop_id, customer_id) DO UPDATE SET cart = excluded.cart, at = excluded.at"
+    )
+)
+
+_set_topics = Statement(
+    update(conversations)
+    .where(*_this)
+    .values(topics=bindparam("new_topics"), topic_1=bindparam("first"), topic_2=bindparam("second"))
+)
+_bar_topic = Statement(
+    text(
+        "INSERT INTO removed_topics (shop_id, conversation_id, topic) VALUES (:shop, :conversation, :topic)"
+        " ON CONFLICT (shop_id, conversation_id, topic) DO NOTHING"
+    )
+)
+_let_topic = Statement(
+    delete(removed_topics).where(
+        removed_topics.c.shop_id == bindparam("shop"),
+        removed_topics.c.conversation_id == bindparam("conversation"),
+        removed_topics.c.topic == bindparam("topic"),
     )
 )
 
@@ -168,6 +191,26 @@ async def _cart_changed(tx: Transaction, shop: str, number: int, event: CartChan
     await tx.run(_keep_cart, shop=shop, customer=event.customer, cart=cart, at=event.at)
 
 
+async def _keep_topics(tx: Transaction, shop: str, conversation: str | None, topics: Sequence[Topic]) -> None:
+    first, second, *_ = (*(one.topic for one in topics), None, None)
+    new_topics = _encoder.encode(topics).decode()
+    await tx.run(_set_topics, shop=shop, conversation=conversation, new_topics=new_topics, first=first, second=second)
+
+
+async def _topics_found(tx: Transaction, shop: str, number: int, event: TopicsFound) -> None:
+    await _keep_topics(tx, shop, event.conversation, event.topics)
+
+
+async def _topic_added(tx: Transaction, shop: str, number: int, event: TopicAdded) -> None:
+    await _keep_topics(tx, shop, event.conversation, event.topics)
+    await tx.run(_let_topic, shop=shop, conversation=event.conversation, topic=event.topic)
+
+
+async def _topic_removed(tx: Transaction, shop: str, number: int, event: TopicRemoved) -> None:
+    await _keep_topics(tx, shop, event.conversation, event.topics)
+    await tx.run(_bar_topic, shop=shop, conversation=event.conversation, topic=event.topic)
+
+
 _APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]]] = {
     MessageSent: _message_sent,
     ConversationStarted: _conversation_started,
@@ -180,6 +223,9 @@ _APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]
     CustomerCame: _customer_came,
     CustomerLeft: _customer_left,
     CartChanged: _cart_changed,
+    TopicsFound: _topics_found,
+    TopicAdded: _topic_added,
+    TopicRemoved: _topic_removed,
 }
 
 

@@ -5,9 +5,9 @@ on any shard and no query can wander into another shop's rows. Times are integer
 records are UTF-8 JSON in text; secrets are stored as SHA-256 only (`_hash`).
 
 The event log is `events`: `number` is the place in the shop's stream, `customer_number` the place in the customer's,
-null for what a customer may not see. `conversations`, `customers`, `carts` and `reads` are what the log has led to,
-kept so that a list or a rule needs one look-up; `store.projection` is the only code that writes them. Counters are
-never stored as sums: unread is `conversations.incoming - reads.incoming_seen`.
+null for what a customer may not see. `conversations`, `customers`, `carts`, `reads` and `removed_topics` are what the
+log has led to, kept so that a list or a rule needs one look-up; `store.projection` is the only code that writes them.
+Counters are never stored as sums: unread is `conversations.incoming - reads.incoming_seen`.
 """
 
 from __future__ import annotations
@@ -146,10 +146,32 @@ conversations = Table(
     _text("last_author"),  # JSON
     _text("last_text"),
     Column("replied", Boolean, nullable=False, server_default=false()),
+    _text("topics", server_default="[]"),  # JSON, most recent first
+    Column("topic_1", Text),  # the names of those two once more, for lists by topic
+    Column("topic_2", Text),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "customer_id"], ["customers.shop_id", "customers.id"]),
     Index("ix_conversations_list", "shop_id", "last_number"),
     Index("ix_conversations_customer", "shop_id", "customer_id"),
+    # A list by topic is read off both of these, each in the list's order; most conversations stand in neither.
+    Index(
+        "ix_conversations_topic_1",
+        "shop_id",
+        "state",
+        "topic_1",
+        "last_number",
+        sqlite_where=text("topic_1 IS NOT NULL"),
+        postgresql_where=text("topic_1 IS NOT NULL"),
+    ),
+    Index(
+        "ix_conversations_topic_2",
+        "shop_id",
+        "state",
+        "topic_2",
+        "last_number",
+        sqlite_where=text("topic_2 IS NOT NULL"),
+        postgresql_where=text("topic_2 IS NOT NULL"),
+    ),
     # Two tabs, or two nodes, that make a visitor's first conversation at once end with one.
     Index(
         "uq_conversations_shop_kind",
@@ -159,6 +181,27 @@ conversations = Table(
         sqlite_where=text("kind = 'shop'"),
         postgresql_where=text("kind = 'shop'"),
     ),
+)
+
+# What staff have taken away: the classifier does not bring it back.
+removed_topics = Table(
+    "removed_topics",
+    metadata,
+    _text("shop_id"),
+    _text("conversation_id"),
+    _text("topic"),
+    PrimaryKeyConstraint("shop_id", "conversation_id", "topic"),
+    sqlite_with_rowid=False,
+)
+
+# How far a shop's log has been read for topics. A shop without a row: not at all.
+topic_marks = Table(
+    "topic_marks",
+    metadata,
+    _text("shop_id"),
+    _integer("number"),
+    PrimaryKeyConstraint("shop_id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.id"]),
 )
 
 events = Table(

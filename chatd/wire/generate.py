@@ -68,6 +68,12 @@ def generate() -> str:
         )
     )
     parts.append(
+        _comment("What a conversation may be about.")
+        + "\nexport const TOPICS = Object.freeze([\n"
+        + "".join(f"  {json.dumps(topic)},\n" for topic in commands.TOPICS)
+        + "]);\n"
+    )
+    parts.append(
         _table(
             "LIMITS",
             msgspec.to_builtins(Limits()),

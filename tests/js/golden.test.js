@@ -73,9 +73,10 @@ test("after all of it staff know how things stand", () => {
   const row = /** @type {any} */ (carried.rows.get("k_1"));
   const thread = /** @type {any} */ (carried.threads.get("k_1"));
   assert.deepEqual([row.state, row.unread, row.customer.name, row.last.text], ["open", 0, "Mia", "Hi"]);
+  assert.deepEqual(row.topics, [], "found, and taken away again");
   assert.deepEqual(
     thread.entries.map((entry) => entry.number),
-    [2, 6, 7, 8, 9, 10, 11],
+    [2, 6, 7, 8, 9, 10, 11, 17, 18],
   );
   assert.deepEqual(
     thread.mails.map((mail) => [mail.mail, mail.state]),

@@ -21,6 +21,8 @@ const IN_THREAD = new Set([
   "customer_introduced",
   "customer_came",
   "customer_left",
+  "topic_added",
+  "topic_removed",
 ]);
 const PAGE = 4; // small, so that everything has a second page
 
@@ -76,6 +78,7 @@ export class ShopModel {
             presence: 2,
             cart: 3,
             mail: 4,
+            topics: 3,
           }
         : { customer_writes: 1 },
     );
@@ -197,6 +200,12 @@ export class ShopModel {
     this.#add(type, customer, conversation, { mail, first, last, email, ...failed });
   }
 
+  _topics(customer, conversation) {
+    const type = this.random.pick(["topics_found", "topic_added", "topic_removed"]);
+    const topics = ["Shipping", "Checkout"].slice(this.random.between(0, 2)).map((topic) => ({ topic, by: null }));
+    this.#add(type, customer, conversation, { topics });
+  }
+
   // ------------------------------------------------ what is so, by definition
 
   #of(conversation, number) {
@@ -246,6 +255,7 @@ export class ShopModel {
       seen_by_customer: seen("customer"),
       delivered: Math.max(seen("customer"), greatest(of("messages_delivered").map(({ event }) => event.position))),
       started_at: begin.event.at,
+      topics: of("topics_found", "topic_added", "topic_removed").at(-1)?.event.topics ?? [],
     };
   }
 
