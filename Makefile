@@ -15,7 +15,7 @@ run: setup ## The demo: a shop with the bubble, the inbox and the outgoing mail 
 	@exec $(PYTHON_OF_VENV) -m chatd demo $(ARGS)
 
 test: setup-dev ## All tests, in two processes
-	@sh scripts/setup.sh node chromium
+	@sh scripts/setup.sh node chromium redis
 	@exec $(PYTHON_OF_VENV) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup-dev ## Lint, format, types, generated files and scripts for the browser

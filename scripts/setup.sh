@@ -5,6 +5,7 @@
 #   setup.sh dev      the same with what tests and checks need
 #   setup.sh node     node, which parses and tests the scripts for browsers: Debian's, installed when this is root
 #   setup.sh chromium Chromium for the tests, likewise
+#   setup.sh redis    Redis 7 for the tests of a cluster, likewise; the others have an older one from a wheel
 #   setup.sh fonts    letters of all interface languages and emoji, for pictures; never an error
 #
 # PYTHON names another interpreter than the newest python3 on the PATH.
@@ -98,6 +99,21 @@ need() { # packages in one word, then the names that the program may have
         say "!!! NOT EVERYTHING IS TESTED: there is no $1 here, so what needs it is skipped. Run: sudo apt-get install $packages"
 }
 
+redis_7() {
+    for name in redis-server valkey-server; do
+        if has "$name" && "$name" --version | grep -Eq 'v=([7-9]|[1-9][0-9])\.'; then return 0; fi
+    done
+    return 1
+}
+
+# Debian 12 and Ubuntu 24.04 have Redis 7; where the system starts it as a service, the tests leave that one alone.
+need_redis_7() {
+    if redis_7; then return 0; fi
+    say "setup: installing redis-server"
+    { apt_install redis-server && redis_7; } ||
+        say "!!! NOT EVERYTHING IS TESTED: there is no Redis 7 here, so what needs a cluster is skipped. Run: sudo apt-get install redis-server"
+}
+
 install_fonts() {
     has fc-list && [ -n "$(fc-list :lang=zh)" ] && fc-list | grep -qi emoji && return 0
     say "setup: installing fonts"
@@ -109,7 +125,8 @@ for step in "$@"; do
     run | dev) install_packages "$step" ;;
     node) need nodejs node ;;
     chromium) [ -n "${CHATD_TEST_CHROMIUM:-}" ] || need "chromium fonts-dejavu-core" chromium chromium-browser google-chrome ;;
+    redis) need_redis_7 ;;
     fonts) install_fonts ;;
-    *) stop "setup.sh: unknown step '$step'; expected run, dev, node, chromium or fonts" ;;
+    *) stop "setup.sh: unknown step '$step'; expected run, dev, node, chromium, redis or fonts" ;;
     esac
 done

@@ -4,17 +4,14 @@ waits for Redis."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from chatd.live import redis_bus
-from chatd.live.bus import Item, Publication, Signal
-from chatd.live.redis_bus import RedisBus
-from chatd.live.redis_link import RedisLink
-from chatd.metrics import Counter
+from chatd.live.bus import Signal
 from tests.door import until
+from tests.ears import ears, publication
 from tests.redises import RedisServer, bad_line, running_redis
 
 pytestmark = pytest.mark.redis
@@ -24,48 +21,6 @@ pytestmark = pytest.mark.redis
 def redis() -> Iterator[RedisServer]:
     with running_redis() as server:
         yield server
-
-
-def publication(number: int, text: str = "hello") -> Publication:
-    return Publication(number, number, "mia", "c1", text.encode())
-
-
-class Ear:
-    """A node's bus, and all that came out of it."""
-
-    def __init__(self, url: str, node: str, prefix: str) -> None:
-        self.items: list[tuple[str, Item]] = []
-        self.heads: dict[str, int] = {}
-        self.checked: list[str] = []
-        self.dropped = Counter("dropped")
-        self.link = RedisLink(url, prefix=prefix, node=node)
-        self.bus = RedisBus(
-            self.link, self._receive, heard_of=self._heard_of, check=self.checked.extend, dropped=self.dropped
-        )
-
-    def _receive(self, shop: str, items: Sequence[Item]) -> None:
-        self.items += [(shop, item) for item in items]
-
-    def _heard_of(self, shop: str, number: int) -> None:
-        self.heads[shop] = max(number, self.heads.get(shop, 0))
-
-    def numbers(self, shop: str = "tea") -> list[int]:
-        return [item.number for where, item in self.items if where == shop and isinstance(item, Publication)]
-
-
-@contextlib.asynccontextmanager
-async def ears(url: str, *names: str, prefix: str = "test") -> AsyncIterator[list[Ear]]:
-    found = [Ear(url, name, prefix) for name in names]
-    for ear in found:
-        ear.bus.join("tea")
-        ear.link.start()
-    try:
-        await until(lambda: all(ear.checked for ear in found), seconds=20)
-        await until(lambda: all(ear.link.trouble() is None for ear in found), seconds=20)
-        yield found
-    finally:
-        for ear in found:
-            await ear.link.close()
 
 
 async def test_what_one_node_publishes_the_others_hear_once_and_in_order(redis: RedisServer) -> None:
@@ -130,7 +85,7 @@ async def test_while_redis_is_away_one_number_is_kept_and_told_later(redis: Redi
     async with ears(redis.url, "a", "b") as (one, other):
         redis.kill()
         try:
-            await until(lambda: not one.link.publishing)
+            await until(lambda: not one.link.is_publishing("shop:tea"))
             for number in range(1, 5_001):
                 one.bus.publish("tea", [publication(number, "x" * 1_000)])
                 one.bus.publish("tea", [Signal("typing", {"on": True})])
@@ -195,7 +150,7 @@ async def test_a_cut_line_is_made_anew(redis: RedisServer) -> None:
     async with bad_line(redis) as line, ears(line.url, "a") as (cut,), ears(redis.url, "b") as (other,):
         cut.checked.clear()
         line.cut()
-        await until(lambda: not cut.link.publishing)
+        await until(lambda: not cut.link.is_publishing("shop:tea"))
         cut.bus.publish("tea", [publication(1)])
         line.mend()
         await until(lambda: other.heads == {"tea": 1}, seconds=5)

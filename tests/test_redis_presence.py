@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -61,6 +61,9 @@ class Line:
     def attach(self, source: Source) -> None:
         self._source = source
 
+    def everywhere(self, channel: str) -> tuple[str, ...]:
+        return (channel,)
+
     def subscribe(self, channel: str, receiver: Receiver, confirmed: Callable[[], None] | None = None) -> None:
         self.receivers[channel] = receiver
         if confirmed is not None:
@@ -77,7 +80,7 @@ class Line:
         if self.is_cut or self.node not in self.air.nodes:
             return
         assert self._source is not None
-        notes: list[Note] = self._source.take()
+        notes: Sequence[Note] = self._source.take()
         for channel, payload in notes:
             self.air.carry(self.node, channel, payload)
 

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -237,13 +237,17 @@ def _mail_todo(error: Exception) -> str:
 
 
 async def check_redis(settings: Settings) -> list[Finding]:
-    """Connect, log in and publish as the nodes do, on a channel that nobody hears."""
-    if not settings.redis_url:
-        return []  # one process, which needs none
-    from redis.asyncio import Redis  # half a second of imports, which the other commands need not wait for
-    from redis.exceptions import RedisError
+    """Connect to each Redis, log in and publish as the nodes do, on a channel that nobody hears."""
+    several = len(settings.redis_urls) > 1
+    return [found for url in settings.redis_urls for found in await _check_one_redis(url, in_cluster=several)]
 
-    parts = urlsplit(settings.redis_url)
+
+async def _check_one_redis(url: str, *, in_cluster: bool) -> list[Finding]:
+    from redis.asyncio import Redis  # half a second of imports, which the other commands need not wait for
+    from redis.exceptions import MovedError, RedisError
+
+    variable = variable_of("redis_url")
+    parts = urlsplit(url)
     where = f"Redis at {parts.hostname}, port {parts.port or 6379}" if parts.hostname else f"Redis at {parts.path}"
     findings = []
     if parts.scheme == "redis" and not is_local(parts.hostname or ""):
@@ -251,25 +255,29 @@ async def check_redis(settings: Settings) -> list[Finding]:
             Finding(
                 "note",
                 f"{where}, is talked to without encryption, and messages pass through it",
-                f"use a network of your own, or rediss:// in {variable_of('redis_url')}",
+                f"use a network of your own, or rediss:// in {variable}",
             )
         )
-    client = Redis.from_url(
-        settings.redis_url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
-    )
+    client: Any = Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
     try:
         version = (await client.info("server"))["redis_version"]
-        await client.publish("chatd:doctor", b"")
+        has_slots = bool((await client.info("cluster")).get("cluster_enabled"))
+        with contextlib.suppress(MovedError):  # a server that says so knows what it is asked
+            await client.execute_command("SPUBLISH" if in_cluster else "PUBLISH", "chatd:doctor", b"")
     except (RedisError, OSError, ValueError) as error:
-        findings.append(
-            Finding(
-                "bad",
-                f"{where}: {str(error) or type(error).__name__}",
-                f"start it, and check {variable_of('redis_url')}; until then nodes hear each other late",
-            )
-        )
+        reason = str(error) or type(error).__name__
+        todo = f"start it, and check {variable}; until then nodes hear each other late"
+        if in_cluster and "unknown command" in reason:
+            todo = "a cluster needs Redis 7 or newer, for sharded pub/sub"
+        findings.append(Finding("bad", f"{where}: {reason}", todo))
     else:
         findings.append(Finding("good", f"{where}, answers (version {version})"))
+        if in_cluster and not has_slots:
+            todo = f"several addresses in {variable} are servers of one Redis Cluster; name a single Redis alone"
+            findings.append(Finding("bad", f"{where}, is not part of a cluster", todo))
+        elif has_slots and not in_cluster:
+            todo = f"name a second of its servers in {variable}, after a comma"
+            findings.append(Finding("bad", f"{where}, is part of a cluster, and is used as if it were alone", todo))
     finally:
         await client.aclose()
     return findings

@@ -6,6 +6,7 @@ A field's description is what `chatd config` and the README's table say about it
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import types
 import typing
@@ -53,7 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         str,
         _text(
-            "Redis that several processes or nodes of chatd tell each other through. Empty: this process is alone.",
+            "Redis that several processes or nodes of chatd tell each other through. Several addresses, separated by"
+            " commas, are servers of a Redis Cluster (Redis 7). Empty: this process is alone.",
             "an address like redis://127.0.0.1:6379, rediss://… or unix://…",
             secret=True,
         ),
@@ -205,6 +207,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
+    def redis_urls(self) -> tuple[str, ...]:
+        """None, the one Redis, or several servers of a cluster."""
+        return addresses_in(self.redis_url)
+
+    @property
     def origin(self) -> str:
         """What a browser sends as `Origin` from chatd's own pages."""
         return self.base_url
@@ -264,9 +271,17 @@ def is_secret(name: str) -> bool:
     return bool((meta_of(name).extra or {}).get("secret"))
 
 
-def without_password(address: str) -> str:
-    """A URL as it may be shown."""
-    parts = urlsplit(address)
-    if parts.password is None:
-        return address
-    return address.replace(f":{parts.password}@", ":(hidden)@", 1)
+def addresses_in(given: str) -> tuple[str, ...]:
+    """One URL or several, separated by commas."""
+    # A comma inside a URL (in a password, or in a list of hosts) is no end of it.
+    return tuple(one for part in re.split(r",(?=\s*\w+://)", given) if (one := part.strip()))
+
+
+def without_password(given: str) -> str:
+    """A URL, or several, as they may be shown."""
+
+    def hidden(address: str) -> str:
+        parts = urlsplit(address)
+        return address if parts.password is None else address.replace(f":{parts.password}@", ":(hidden)@", 1)
+
+    return ",".join(hidden(address) for address in addresses_in(given))

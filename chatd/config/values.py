@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from chatd.config.settings import SECRET_CHARACTERS_MIN, absolute, kind_of, meta_of, type_of
+from chatd.config.settings import SECRET_CHARACTERS_MIN, absolute, addresses_in, kind_of, meta_of, type_of
 
 
 def expected(name: str) -> str:
@@ -83,9 +83,12 @@ def _check_database_url(given: str) -> str:
 
 
 def _check_redis_url(given: str) -> str:
-    parts = _address(given, ("redis", "rediss", "unix"))
-    if not (parts.path if parts.scheme.lower() == "unix" else parts.hostname):
-        raise ValueError("it names a host, or for unix:// a path")
+    found = [_address(one, ("redis", "rediss", "unix")) for one in addresses_in(given)]
+    for parts in found:
+        if not (parts.path if parts.scheme.lower() == "unix" else parts.hostname):
+            raise ValueError("it names a host, or for unix:// a path")
+    if len(found) > 1 and (found[0].scheme.lower() == "unix" or len({parts.scheme.lower() for parts in found}) > 1):
+        raise ValueError("several addresses are those of a cluster: all redis://, or all rediss://")
     return given
 
 

@@ -20,7 +20,7 @@ from functools import partial
 import msgspec
 
 from chatd.live.bus import Item, Publication, Receiver, Signal
-from chatd.live.redis_link import Note, RedisLink
+from chatd.live.redis_link import Link, Note, Owns
 from chatd.metrics import Counter
 
 WAITING_BYTES_MAX = 4 * 2**20
@@ -28,6 +28,7 @@ ITEM_BYTES = 200
 """What an item takes besides its record, roughly."""
 
 ITEMS_PER_RING = 500
+SHOP_CHANNELS = "shop:"
 
 logger = logging.getLogger("chatd.redis")
 
@@ -60,7 +61,7 @@ class RedisBus:
 
     def __init__(
         self,
-        link: RedisLink,
+        link: Link,
         receiver: Receiver,
         *,
         heard_of: Callable[[str, int], None],
@@ -75,8 +76,6 @@ class RedisBus:
         self._waiting: dict[str, _Waiting] = {}
         self.waiting_bytes = 0
         self._owed: dict[str, int] = {}  # by shop: the last number of what was not sent
-        self._taken: dict[str, int] = {}
-        self._taken_items = 0
         self._unchecked: set[str] = set()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Ring)
@@ -99,11 +98,12 @@ class RedisBus:
                 waiting.signals.append(item)
             waiting.bytes += size
             self.waiting_bytes += size
-        if not self._link.publishing:
+        channel = _channel(shop)
+        if not self._link.is_publishing(channel):
             self._forget(shop)
         while self.waiting_bytes > WAITING_BYTES_MAX:
             self._forget(next(iter(self._waiting)))  # whose first item is the oldest
-        self._link.wake()
+        self._link.wake(channel)
 
     def join(self, shop: str) -> None:
         self._link.subscribe(_channel(shop), partial(self._hear, shop), partial(self._begin, shop))
@@ -117,35 +117,36 @@ class RedisBus:
     async def close(self) -> None:
         """The link is closed by whoever made it."""
 
-    # ------------------------------------------------------------------ speaking (`redis_link.Source`)
+    # ------------------------------------------------------------------ speaking (`redis_line.Source`)
 
-    def take(self) -> list[Note]:
+    def take(self, owns: Owns | None = None) -> list[Note]:
+        if owns is None:
+            waiting, self._waiting = self._waiting, {}
+            owed, self._owed = self._owed, {}
+            self.waiting_bytes = 0
+        else:
+            waiting = {shop: self._waiting.pop(shop) for shop in [*self._waiting] if owns(_channel(shop))}
+            owed = {shop: self._owed.pop(shop) for shop in [*self._owed] if owns(_channel(shop))}
+            self.waiting_bytes -= sum(one.bytes for one in waiting.values())
         notes: list[Note] = []
-        self._taken, self._owed = self._owed, {}
-        self._taken_items = 0
-        for shop, waiting in self._waiting.items():
-            publications, signals = waiting.publications, waiting.signals
-            self._taken[shop] = head = max(waiting.head, self._taken.get(shop, 0))
+        for shop, one in waiting.items():
+            publications, signals = one.publications, one.signals
+            head = max(one.head, owed.pop(shop, 0))
             most = max(len(publications), len(signals))
             for start in range(0, most, ITEMS_PER_RING):
                 end = start + ITEMS_PER_RING
                 # The head goes with the last part: told earlier, what is still to come would be read from the log.
                 told = head if end >= most else 0
                 notes.append(self._note(shop, told, publications[start:end], signals[start:end]))
-            self._taken_items += len(publications) + len(signals)
-        notes += [self._note(shop, head, [], []) for shop, head in self._taken.items() if shop not in self._waiting]
-        self._waiting = {}
-        self.waiting_bytes = 0
+        notes += [self._note(shop, head, [], []) for shop, head in owed.items()]
         return notes
 
-    def failed(self) -> None:
-        for shop, head in self._taken.items():
-            if head:
-                self._owed[shop] = max(head, self._owed.get(shop, 0))
-        self._dropped.add(self._taken_items)
-        self._taken = {}
-        self._taken_items = 0
-        for shop in list(self._waiting):
+    def failed(self, notes: Sequence[Note]) -> None:
+        for channel, payload in notes:
+            ring = self._decoder.decode(payload)
+            self._owe(channel.removeprefix(SHOP_CHANNELS), ring.head)
+            self._dropped.add(len(ring.publications) + len(ring.signals))
+        for shop in [shop for shop in self._waiting if not self._link.is_publishing(_channel(shop))]:
             self._forget(shop)
 
     def _note(self, shop: str, head: int, publications: list[Publication], signals: list[Signal]) -> Note:
@@ -155,8 +156,11 @@ class RedisBus:
         waiting = self._waiting.pop(shop)
         self.waiting_bytes -= waiting.bytes
         self._dropped.add(len(waiting.publications) + len(waiting.signals))
-        if waiting.head:
-            self._owed[shop] = max(waiting.head, self._owed.get(shop, 0))
+        self._owe(shop, waiting.head)
+
+    def _owe(self, shop: str, head: int) -> None:
+        if head:
+            self._owed[shop] = max(head, self._owed.get(shop, 0))
 
     # ------------------------------------------------------------------ listening
 
@@ -184,4 +188,4 @@ class RedisBus:
 
 
 def _channel(shop: str) -> str:
-    return f"shop:{shop}"
+    return SHOP_CHANNELS + shop

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
@@ -47,7 +47,7 @@ from chatd.live.presence_replica import (
     places,
     states_of,
 )
-from chatd.live.redis_link import Note, RedisLink
+from chatd.live.redis_link import Link, Note, Owns
 
 BEAT_SECONDS = 2.0
 LEASE_SECONDS = 10.0
@@ -74,7 +74,7 @@ class RedisPresence:
 
     def __init__(
         self,
-        link: RedisLink,
+        link: Link,
         changed: Callable[[Change], None],
         *,
         gone_grace_seconds: float,
@@ -111,7 +111,9 @@ class RedisPresence:
         self._decoder = msgspec.msgpack.Decoder(Said)
         self._encoder = msgspec.msgpack.Encoder()
         link.attach(self)
-        link.subscribe(EVERYBODY, self._hear, self._begin)
+        self._everybody = link.everywhere(EVERYBODY)
+        for channel in self._everybody:
+            link.subscribe(channel, self._hear, self._begin)
         link.subscribe(_channel(link.node), self._hear)
 
     # ------------------------------------------------------------------ the contract (`live.presence.Presence`)
@@ -292,9 +294,9 @@ class RedisPresence:
         others = [name for name in self._heard(now) if name not in ended]
         return not others or (not self._left and self._link.node < min(others))
 
-    # ------------------------------------------------------------------ speaking (`redis_link.Source`)
+    # ------------------------------------------------------------------ speaking (`redis_line.Source`)
 
-    def take(self) -> list[Note]:
+    def take(self, owns: Owns | None = None) -> list[Note]:
         if self._left:
             return []
         said: list[tuple[str, Said]] = []
@@ -312,9 +314,13 @@ class RedisPresence:
         said += self._asking.items()  # after the answers: who hears an answer need not ask back
         self._asking.clear()
         self._answering.clear()
-        return [(channel, self._encoder.encode(one)) for channel, one in said]
+        return [
+            (where, payload)
+            for channel, payload in [(channel, self._encoder.encode(one)) for channel, one in said]
+            for where in (self._everybody if channel == EVERYBODY else (channel,))
+        ]
 
-    def failed(self) -> None:
+    def failed(self, notes: Sequence[Note]) -> None:
         """The numbers will show what is missing, and a beat tells them as soon as Redis is back."""
         self._beat_due = True
 

@@ -24,7 +24,8 @@ from chatd.live.bus import Bus, MemoryBus, Publication
 from chatd.live.hub import Hub
 from chatd.live.presence import MemoryPresence, Presence
 from chatd.live.redis_bus import RedisBus
-from chatd.live.redis_link import RedisLink
+from chatd.live.redis_cluster import make_link
+from chatd.live.redis_link import Link
 from chatd.live.redis_presence import RedisPresence
 from chatd.live.wheel import Wheel
 from chatd.metrics import Metrics
@@ -85,7 +86,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             "gone_grace_seconds": settings.presence_leave_grace_seconds,
             "hidden_grace_seconds": settings.presence_hidden_grace_seconds,
         }
-        link: RedisLink | None = None
+        link: Link | None = None
         bus: Bus
         presence: Presence
         if settings.redis_url:
@@ -223,14 +224,14 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
     return Guard(app, settings, refusals, counts=front.counts)
 
 
-def _make_link(settings: Settings) -> RedisLink:
+def _make_link(settings: Settings) -> Link:
     """All nodes of an installation share its secret, and by it they know each other from another installation that uses
     the same Redis. The node's name is new at each start."""
     prefix = hashlib.sha256(f"chatd nodes {settings.secret}".encode()).hexdigest()[:16]
-    return RedisLink(settings.redis_url, prefix=f"chatd:{prefix}", node=secrets.token_hex(6))
+    return make_link(settings.redis_urls, prefix=f"chatd:{prefix}", node=secrets.token_hex(6))
 
 
-def _join_nodes(chat: Chat, link: RedisLink) -> None:
+def _join_nodes(chat: Chat, link: Link) -> None:
     """Talk to the other nodes from now on."""
 
     async def check_redis() -> str | None:

@@ -1,0 +1,417 @@
+"""A line to one Redis server: two connections, of which one speaks and one listens, kept alive for ever.
+
+* Nothing here waits for Redis but its own two tasks. Whoever has something to say is a `Source`: it keeps what it has,
+  in bounds of its own, and is asked for it when the line is free. What was taken and did not arrive is handed back to
+  it (`failed`), so that it can say so later in fewer words.
+* All that arrives within one turn of the loop, or while the answer to the last pipeline is under way, goes out as one
+  pipeline: the busier the node, the larger the batches.
+* A heartbeat goes out on the speaking connection and comes back on the listening one, each second. It alone proves that
+  both still work: a listener whose server has forgotten it hears nothing and would wait for ever. Without it, both are
+  thrown away and made anew, with back-off.
+* A connection belongs to one task. After any error, a time limit or a cancellation it is thrown away, because an answer
+  that is still under way would be taken for that of the next command (CVE-2023-28858). Only where a cluster says that
+  another of its servers has the slot (`MOVED`, `CLUSTERDOWN`), an answer to one command, it goes on.
+
+`redis_link` has one line, `redis_cluster` one to each shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.crc import key_slot
+from redis.exceptions import ClusterDownError, MovedError, RedisError
+
+BEAT_SECONDS = 1.0
+SILENT_SECONDS = 3.0
+"""Without a heartbeat for this long the line counts as broken."""
+
+PATIENCE_SECONDS = 5.0
+"""For one answer, or for the next heartbeat. Longer than `SILENT_SECONDS`: an answer that a slow Redis gives after two
+seconds is worth more than a new connection to the same slow Redis."""
+
+RETRY_SECONDS_MIN = 0.1
+RETRY_SECONDS_MAX = 0.5
+"""The nodes of one installation are few, so there is no herd to fear, and a Redis that is back is found at once."""
+
+NOTES_MAX = 1_000
+CHANNELS_PER_COMMAND = 500
+SLICE_SECONDS = 0.005
+"""What is in the listener's buffer is worked off in slices, for reading what is there already never yields."""
+
+FLUSH_SECONDS = 0.5
+
+logger = logging.getLogger("chatd.redis")
+
+Receiver = Callable[[bytes], None]
+Confirmed = Callable[[], None] | None
+Owns = Callable[[str], bool]
+Note = tuple[str, bytes]
+"""A channel, and what is to be said there."""
+
+
+class Source(Protocol):
+    """Has something to say now and then; wakes the line when it has."""
+
+    def take(self, owns: Owns | None = None) -> Sequence[Note]:
+        """Hand over what is to be said now: on all channels, or on those that `owns` is true of. It may hand over
+        others as well, if there are few of them; they are passed on."""
+
+    def failed(self, notes: Sequence[Note]) -> None:
+        """These were taken, and may not have arrived."""
+
+
+class Verbs(msgspec.Struct, frozen=True):
+    """The words of one kind of pub/sub. `together`: a command may name several channels, of whatever slots."""
+
+    publish: str
+    subscribe: str
+    unsubscribe: str
+    message: bytes
+    subscribed: bytes
+    unsubscribed: bytes
+    together: bool
+
+
+CLASSIC = Verbs("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b"unsubscribe", True)
+SHARDED = Verbs("SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe", False)
+
+
+class Owner(Protocol):
+    """Whose lines these are: `redis_link.RedisLink`, `redis_cluster.ClusterLink`."""
+
+    @property
+    def sources(self) -> Sequence[Source]: ...
+
+    def full(self, channel: str) -> str:
+        """A channel's name as Redis has it."""
+
+    def pass_on(self, note: Note) -> None:
+        """A source handed this to a line that is not the one for it."""
+
+    def beaten(self, line: Line) -> None:
+        """A heartbeat has come back."""
+
+    def moved(self, line: Line) -> None:
+        """The line broke, or its server says that something has moved to another one."""
+
+
+class _Deaf(Exception):
+    """The listener hears others, perhaps, but not the heartbeat."""
+
+
+class Line:
+    """See the module's text. `name` is for people; `owns` says which channels are this line's: None for all."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        make_connection: Callable[[], AbstractConnection],
+        *,
+        name: str,
+        verbs: Verbs,
+        beat_channel: str,
+    ) -> None:
+        self.name = name
+        self.owns: Owns | None = None
+        self.publishing = False
+        """Whether the last that was said was taken. While it is not, sources do better to forget than to keep."""
+        self.reason = ""
+        self.beat_channel = beat_channel
+        self._owner = owner
+        self._make_connection = make_connection
+        self._verbs = verbs
+        self._loop = asyncio.get_running_loop()
+        self._notes: deque[Note] = deque(maxlen=NOTES_MAX)
+        self._receivers: dict[str, tuple[Receiver, Confirmed]] = {}
+        self._asked: set[str] = set()  # what this connection has subscribed to
+        self._leaving: Counter[str] = Counter()  # what it has unsubscribed from, without an answer so far
+        self._changed_names: set[str] = set()
+        self._changed = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._beat_due = False
+        self._beat_heard_at = self._loop.time()
+        self._well_since: float | None = None
+        self._beating: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._away_since: float | None = None
+
+    # ------------------------------------------------------------------ for the link
+
+    def wake(self) -> None:
+        """A source has something to say."""
+        self._woken.set()
+
+    def say(self, note: Note) -> None:
+        """Say one thing, if Redis is there: neither kept for later nor repeated."""
+        if self.publishing:
+            self._notes.append(note)
+            self._woken.set()
+
+    def want(self, channel: str, receiver: Receiver, confirmed: Confirmed = None) -> None:
+        self._receivers[channel] = (receiver, confirmed)
+        self._change(channel)
+
+    def unwant(self, channel: str) -> None:
+        if self._receivers.pop(channel, None) is not None:
+            self._change(channel)
+
+    def ask_again(self) -> None:
+        """Subscribe once more to what the server has sent away."""
+        for channel in self._receivers.keys() - self._asked:
+            self._change(channel)
+
+    def beat_on(self, channel: str) -> None:
+        """Send the heartbeat through another channel, for the old one's slot is somebody else's now."""
+        self.unwant(self.beat_channel)
+        self.beat_channel = channel
+        self.want(channel, self._hear_beat, self._send_beat)
+
+    @property
+    def well_since(self) -> float | None:
+        """Since when heartbeats have come without a gap (the loop's time); None while they do not."""
+        # Looked up and not noted by a timer: a process that was stopped and goes on must not believe that all is well.
+        return self._well_since if self._loop.time() - self._beat_heard_at < SILENT_SECONDS else None
+
+    def start(self) -> None:
+        self.want(self.beat_channel, self._hear_beat, self._send_beat)
+        self._tasks = [
+            self._loop.create_task(self._for_ever(self._speak)),
+            self._loop.create_task(self._for_ever(self._listen)),
+        ]
+        self._beat()
+
+    async def close(self) -> None:
+        """Say what is still to be said, if Redis takes it at once, and hang up."""
+        if self._beating is not None:
+            self._beating.cancel()
+        if self.publishing:
+            self._flushed.clear()
+            self._woken.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._flushed.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------------ life
+
+    async def _for_ever(self, work: Callable[[AbstractConnection], Awaitable[None]]) -> None:
+        """Do the work on a connection of its own; after an error on another one."""
+        wait = RETRY_SECONDS_MIN
+        while True:
+            connection = self._make_connection()
+            began = self._loop.time()
+            try:
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await work(connection)
+            except (RedisError, OSError, EOFError, _Deaf) as error:
+                self._note_trouble(error)
+            except Exception as error:
+                logger.exception("the line to %s failed; it is made anew", self.name)
+                self._note_trouble(error)
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await connection.disconnect(nowait=True)
+            wait = RETRY_SECONDS_MIN if self._loop.time() - began > PATIENCE_SECONDS else wait * 2
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(wait, RETRY_SECONDS_MAX))
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Tell it once, not once for each attempt."""
+        self.reason = str(error).rstrip(".") or type(error).__name__
+        self._owner.moved(self)
+        if self._away_since is None:
+            self._away_since = self._loop.time()
+            logger.warning("%s is away: %s. This node goes on alone and reads the log.", self.name, self.reason)
+
+    # ------------------------------------------------------------------ the heartbeat
+
+    def _beat(self) -> None:
+        self._beating = self._loop.call_later(BEAT_SECONDS, self._beat)
+        self._send_beat()
+
+    def _send_beat(self) -> None:
+        self._beat_due = True
+        self._woken.set()
+
+    def _hear_beat(self, _payload: bytes) -> None:
+        now = self._loop.time()
+        if self.well_since is None:
+            returned, self._well_since = self._well_since is not None, now
+            if returned:  # whatever else was said meanwhile was lost like the heartbeats
+                for _, confirmed in tuple(self._receivers.values()):
+                    if confirmed is not None:
+                        confirmed()
+            if self._away_since is not None:
+                logger.info("%s is back after %.1f s", self.name, now - self._away_since)
+                self._away_since = None
+        self._beat_heard_at = now
+        self._owner.beaten(self)
+
+    # ------------------------------------------------------------------ speaking
+
+    async def _speak(self, connection: AbstractConnection) -> None:
+        self.publishing = True
+        self._woken.set()  # there may be something left from the time before
+        try:
+            while True:
+                await self._woken.wait()
+                await asyncio.sleep(0)  # what else arrives in this turn of the loop goes out together
+                self._woken.clear()
+                await self._say_all(connection)
+                if not self._woken.is_set():
+                    self._flushed.set()
+        finally:
+            self.publishing = False
+            self._notes.clear()
+
+    async def _say_all(self, connection: AbstractConnection) -> None:
+        notes: list[tuple[Source | None, Note]] = [(None, note) for note in self._notes]
+        self._notes.clear()
+        if self._beat_due:
+            self._beat_due = False
+            notes.append((None, (self.beat_channel, b"")))
+        arrived = 0
+        refused: list[tuple[Source | None, Note]] = []
+        try:
+            for source in self._owner.sources:
+                for note in source.take(self.owns):
+                    if self.owns is None or self.owns(note[0]):
+                        notes.append((source, note))
+                    else:
+                        self._owner.pass_on(note)
+            if not notes:
+                return
+            full, verb = self._owner.full, self._verbs.publish
+            commands = [(verb, full(channel), payload) for _, (channel, payload) in notes]
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for entry in notes:
+                try:
+                    await connection.read_response(disable_decoding=True)
+                except (MovedError, ClusterDownError):
+                    refused.append(entry)
+                arrived += 1
+        except BaseException:
+            self.publishing = False
+            raise
+        finally:
+            lost = refused + notes[arrived:]
+            for source in self._owner.sources:
+                mine = [note for where, note in lost if where is source]
+                if mine or not self.publishing:
+                    source.failed(mine)
+        if refused:
+            self._owner.moved(self)
+
+    # ------------------------------------------------------------------ listening
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        began = slice_began = self._loop.time()
+        self._asked.clear()
+        self._leaving.clear()
+        self._changed_names = set(self._receivers)
+        subscribing = self._loop.create_task(self._keep_subscribed(connection))
+        try:
+            while True:
+                try:
+                    answer: Any = await connection.read_response(disable_decoding=True)
+                except MovedError as moved:
+                    self._lose(moved.slot_id)
+                    continue
+                now = self._loop.time()
+                self._hear(answer)
+                if now - max(self._beat_heard_at, began) > PATIENCE_SECONDS:
+                    raise _Deaf("the heartbeat did not come back")
+                if now - slice_began > SLICE_SECONDS:
+                    await asyncio.sleep(0)
+                    slice_began = self._loop.time()
+        finally:
+            subscribing.cancel()
+            await asyncio.gather(subscribing, return_exceptions=True)
+
+    def _hear(self, answer: Any) -> None:
+        kind, name, payload = answer
+        channel = name.decode()[len(self._owner.full("")) :]
+        known = self._receivers.get(channel)
+        if kind == self._verbs.unsubscribed:
+            self._hear_end(channel)
+            return
+        if known is None:
+            return  # of a channel that was left just now
+        receiver, confirmed = known
+        try:
+            if kind == self._verbs.message:
+                receiver(payload)
+            elif kind == self._verbs.subscribed and confirmed is not None:
+                confirmed()
+        except Exception:
+            logger.exception("what Redis brought could not be worked off; the line goes on")
+
+    def _hear_end(self, channel: str) -> None:
+        if self._leaving[channel] > 1:
+            self._leaving[channel] -= 1
+        elif channel in self._leaving:
+            del self._leaving[channel]
+        elif channel in self._asked:
+            # Of the server's own accord: the slot has moved to another one (Redis 7, sharded pub/sub).
+            self._asked.discard(channel)
+            self._owner.moved(self)
+
+    def _lose(self, slot: int) -> None:
+        """The server does not have this slot, so whatever was asked of it there was refused."""
+        for channel in [name for name in (*self._asked, *self._leaving) if slot_of(self._owner.full(name)) == slot]:
+            self._asked.discard(channel)
+            self._leaving.pop(channel, None)
+        self._owner.moved(self)
+
+    def _change(self, channel: str) -> None:
+        self._changed_names.add(channel)
+        self._changed.set()
+
+    async def _keep_subscribed(self, connection: AbstractConnection) -> None:
+        """Subscribe to what is wanted, and no longer to what is not. The one task that does so: several that subscribe
+        at once have lost subscriptions in this library."""
+        self._changed.set()
+        while connection.is_connected:
+            await self._changed.wait()
+            self._changed.clear()
+            names, self._changed_names = self._changed_names, set()
+            wanted = [name for name in names if name in self._receivers and name not in self._asked]
+            unwanted = [name for name in names if name not in self._receivers and name in self._asked]
+            self._asked.update(wanted)
+            self._asked.difference_update(unwanted)
+            self._leaving.update(unwanted)
+            for verb, some in ((self._verbs.subscribe, wanted), (self._verbs.unsubscribe, unwanted)):
+                for start in range(0, len(some), CHANNELS_PER_COMMAND):
+                    if not connection.is_connected:
+                        return  # the reader has seen the error; sending would quietly connect again
+                    part = [self._owner.full(name) for name in some[start : start + CHANNELS_PER_COMMAND]]
+                    commands = [(verb, *part)] if self._verbs.together else [(verb, name) for name in part]
+                    await connection.send_packed_command(connection.pack_commands(commands))
+
+
+def slot_of(name: str) -> int:
+    """The slot of a cluster in which a channel lives: the CRC16 of its name, or of what stands in its braces."""
+    return key_slot(name.encode())
+
+
+def connection_pool(url: str, node: str) -> ConnectionPool:
+    """Reads the URL. Its connections speak RESP2 and have a limit to every wait; `node` is how Redis's `CLIENT LIST`
+    names them. Nothing is pooled: whoever makes one (`make_connection`) owns it."""
+    return ConnectionPool.from_url(
+        url,
+        protocol=2,
+        socket_timeout=PATIENCE_SECONDS,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        client_name=f"chatd-{node}",
+    )

@@ -1,0 +1,177 @@
+"""A real Redis Cluster for tests: three masters, a replica of the first, on free ports; a shard is killed or stopped, a
+slot moved, at will. Sharded pub/sub came with Redis 7, so the server is the one on the PATH (Debian's)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Connection
+from redis.exceptions import RedisError
+
+from chatd.live.redis_line import slot_of
+
+MASTERS = 3
+SLOTS = 16_384
+NODE_TIMEOUT_MS = 1_000
+"""After which a server that says nothing is taken for dead; Redis's own default is 15 s."""
+
+START_SECONDS = 30.0
+
+
+def redis_7_path() -> str:
+    """The server to run; a test that asks for it is skipped where there is none."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            about = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+            version = re.search(r"v=(\d+)", about)
+            if version is not None and int(version[1]) >= 7:
+                return found
+    pytest.skip("no Redis 7; run: sudo apt-get install redis-server")
+
+
+class ClusterServer:
+    """One server of the cluster, on ports that stay the same over its lives."""
+
+    def __init__(self, path: str, folder: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            probes = [stack.enter_context(socket.socket()) for _ in range(2)]
+            for probe in probes:
+                probe.bind(("127.0.0.1", 0))
+            self.port, self.bus_port = (int(probe.getsockname()[1]) for probe in probes)
+        self.folder = folder
+        folder.mkdir()
+        self._path = path
+        self._process: subprocess.Popen[bytes] | None = None
+        self.id = ""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        options = {
+            "port": self.port,
+            "cluster-port": self.bus_port,
+            "bind": "127.0.0.1",
+            "dir": self.folder,
+            "save": "",
+            "appendonly": "no",
+            "cluster-enabled": "yes",
+            "cluster-config-file": "nodes.conf",
+            "cluster-node-timeout": NODE_TIMEOUT_MS,
+            "cluster-replica-validity-factor": 0,  # a replica may always be promoted: it has nothing to be behind with
+            "repl-diskless-sync-delay": 0,
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        self._process = subprocess.Popen([self._path, *arguments], stdout=subprocess.DEVNULL)
+        wait_for(lambda: bool(self.ask("PING")))
+        self.id = self.ask("CLUSTER", "MYID").decode()
+
+    def ask(self, *command: Any) -> Any:
+        """The answer as Redis gave it."""
+        connection: Any = Connection(port=self.port, socket_timeout=5, protocol=2)  # type: ignore[no-untyped-call]
+        try:
+            connection.send_command(*command)
+            return connection.read_response(disable_decoding=True)
+        finally:
+            connection.disconnect()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def hang(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(RedisError, OSError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError("the cluster did not get there in time")
+
+
+class RedisCluster:
+    """See the module's text. `replica` is the first master's."""
+
+    def __init__(self, path: str, folder: Path) -> None:
+        self.masters = [ClusterServer(path, folder / f"master{number}") for number in range(MASTERS)]
+        self.replica = ClusterServer(path, folder / "replica")
+        self.servers = [*self.masters, self.replica]
+
+    @property
+    def urls(self) -> list[str]:
+        return [server.url for server in self.servers]
+
+    def start(self) -> None:
+        for server in self.servers:
+            server.start()
+        first = self.masters[0]
+        for server in self.servers[1:]:
+            server.ask("CLUSTER", "MEET", "127.0.0.1", first.port, first.bus_port)
+        size = SLOTS // MASTERS + 1
+        for number, master in enumerate(self.masters):
+            master.ask("CLUSTER", "ADDSLOTSRANGE", number * size, min(SLOTS, (number + 1) * size) - 1)
+        wait_for(lambda: all(b"cluster_state:ok" in server.ask("CLUSTER", "INFO") for server in self.servers))
+        wait_for(lambda: self.replica.ask("CLUSTER", "REPLICATE", first.id))
+        wait_for(lambda: b"master_link_status:up" in self.replica.ask("INFO", "replication"))
+        # Known to all as a replica: else nobody would vote for it.
+        wait_for(lambda: all(self.replica.port in self._ports_in_slots(server) for server in self.servers))
+
+    def _ports_in_slots(self, server: ClusterServer) -> set[int]:
+        return {int(one[1]) for entry in server.ask("CLUSTER", "SLOTS") for one in entry[2:]}
+
+    def master_of(self, channel: str) -> ClusterServer:
+        """Whose slot the channel (its full name) lives in, as the cluster was made."""
+        return self.masters[slot_of(channel) // (SLOTS // MASTERS + 1)]
+
+    def move(self, channel: str, to: ClusterServer) -> None:
+        """Move the channel's slot to another master. It holds no keys, so there is nothing else to move."""
+        slot = slot_of(channel)
+        source = next(one for one in self.masters if self._has(one, slot))
+        to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
+        for server in (to, source, *(one for one in self.masters if one not in (to, source))):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id)
+
+    def _has(self, server: ClusterServer, slot: int) -> bool:
+        return any(one[0] <= slot <= one[1] and one[2][1] == server.port for one in server.ask("CLUSTER", "SLOTS"))
+
+    def kill(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+@contextlib.contextmanager
+def running_redis_cluster() -> Iterator[RedisCluster]:
+    path = redis_7_path()
+    with tempfile.TemporaryDirectory(prefix="chatd-cluster-") as folder:
+        cluster = RedisCluster(path, Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.kill()
