@@ -222,7 +222,7 @@
       opened = true;
       panel.open({ restored });
       tab.setItem(`${prefix}open`, "1");
-      if (!restored) tell("open");
+      tell("open", { restored });
     } catch (error) {
       tries += 1;
       console.warn("chatd: the chat could not be loaded", error);
