@@ -225,6 +225,8 @@
       tell("open", { restored });
     } catch (error) {
       tries += 1;
+      panel?.remove();
+      panel = null; // what it lacks is fetched anew at the next click
       console.warn("chatd: the chat could not be loaded", error);
       // A panel that opens by itself on the next page must not complain by itself as well.
       note.textContent = settings.labels.failed ?? "";

@@ -16,7 +16,9 @@ const LOCALES = ["en", "sv", "de", "es", "fr", "ru", "zh"];
 /** @param {readonly string[]} wanted languages, the best first @returns {Promise<Words>} */
 export async function loadWords(wanted) {
   const locale = pickLocale(wanted, LOCALES);
-  const { default: catalogue } = await import(`./locales/${locale}.js`);
+  // After a failure the launcher asks for this module under another address, and this module for its catalogue.
+  const { search } = new URL(import.meta.url);
+  const { default: catalogue } = await import(`./locales/${locale}.js${search}`);
   const regional = navigator.languages.find((tag) => tag.startsWith(`${locale}-`)) ?? locale;
   return makeTranslator(catalogue, regional, { clock: navigator.languages[0] });
 }

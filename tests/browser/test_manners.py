@@ -52,6 +52,19 @@ async def test_the_bubble_works_under_the_strictest_policy_a_shop_can_have(
     # `windows` fails the test when a violation was reported.
 
 
+@pytest.mark.parametrize("file", ["panel.js", "session.js", "panel.css", "tokens.css", "locales/en.js"])
+async def test_a_chat_that_could_not_be_loaded_opens_at_the_next_click(customer: MakeCustomer, file: str) -> None:
+    mia = await customer(may_lose_the_network=True)
+    await mia.page.route(f"**/{file}*", lambda route: route.abort())
+    await mia.launcher.click()
+    await expect(mia.page.locator("chatd-bubble").get_by_role("status")).to_contain_text("could not be loaded")
+    await mia.page.unroute(f"**/{file}*")
+    await mia.open_chat()
+    await mia.say("Second time lucky.")
+    box = await mia.panel.bounding_box()
+    assert box is not None and round(box["width"]) == 376, "with its style sheets"
+
+
 async def bytes_from(who: Customer, origin: str) -> dict[str, int]:
     """The bodies that came from this origin so far, by their addresses, as they went over the wire."""
     requests = [request for request in who.watch.requests if request.url.startswith(origin)]
