@@ -342,8 +342,10 @@ async def test_a_claim_reads_an_index_and_not_the_whole_outbox(world: OutboxWorl
         ):
             parameters: dict[str, object] = {"now": 0, "most": 1, "owner": "", "until": 0, "shop": "", "since": 0}
             parameters |= {"conversation": "", "customer": "", "address": "", "mail": ""}
-            sql, bound = statement.for_sqlite(parameters)
-            plan = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bound))
+            sql, in_order = statement.for_sqlite()
+            plan = " ".join(
+                str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", in_order(parameters))
+            )
             assert index in plan, plan
     finally:
         connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -24,8 +25,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 
 
 def plan(database: sqlite3.Connection, statement: Statement) -> str:
-    sql, constants = statement.for_sqlite({})
-    parameters = {name: constants.get(name, 1) for name in re.findall(r":(\w+)", sql)}
+    sql, in_order = statement.for_sqlite()
+    parameters = in_order(defaultdict(lambda: 1))
     return " | ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
 
 

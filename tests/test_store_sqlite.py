@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from chatd.errors import Conflict, StoreUnavailable, Temporary
-from chatd.store import sqlite as module
+from chatd.store import sqlite as sqlite_module
+from chatd.store import sqlite_writer as module
 from chatd.store.contract import ConstraintBroken, Statement, Transaction
-from chatd.store.sqlite import SQLiteStore, drive
+from chatd.store.sqlite import SQLiteStore
+from chatd.store.sqlite_writer import drive
 from tests.door import until
 
 _add = Statement(text("INSERT INTO things (name) VALUES (:name)"))
@@ -132,7 +134,7 @@ async def test_a_cancelled_read_gives_its_connection_back(store: SQLiteStore) ->
         await tx.all(_names)
         await asyncio.Event().wait()
 
-    for _ in range(module.READERS * 3):
+    for _ in range(sqlite_module.READERS * 3):
         task = asyncio.create_task(store.read(slow))
         await asyncio.sleep(0)
         await asyncio.sleep(0)

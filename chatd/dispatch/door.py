@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, insert, select
 
 from chatd.dispatch import conversations, mails, people, queries, topics
 from chatd.dispatch.work import Circumstances, Work
@@ -45,9 +44,9 @@ from chatd.domain.commands import (
 from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, Temporary
 from chatd.live.bus import Publication
-from chatd.store.contract import ConstraintBroken, Statement, Store, Transaction
+from chatd.store import results
+from chatd.store.contract import ConstraintBroken, Store, Transaction
 from chatd.store.log import Recorded
-from chatd.store.schema import results
 
 logger = logging.getLogger("chatd.dispatch")
 
@@ -81,16 +80,6 @@ RECORDERS: dict[type, Callable[[Work, Any], Awaitable[None]]] = {
 }
 MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))
 
-_find_result = Statement(
-    select(results.c.result).where(
-        results.c.shop_id == bindparam("shop"),
-        results.c.actor_id == bindparam("actor"),
-        results.c.client_id == bindparam("client_id"),
-    )
-)
-_keep_result = Statement(insert(results))
-_forget_results = Statement(delete(results).where(results.c.at < bindparam("before")))
-
 _encoder = msgspec.json.Encoder()
 
 
@@ -121,21 +110,14 @@ class Dispatch:
 
         async def job(tx: Transaction) -> tuple[bytes, list[Recorded]]:
             if stored:
-                row = await tx.one(_find_result, shop=actor.shop, actor=actor.id, client_id=command.id)
-                if row is not None:
-                    return row["result"].encode(), []
+                first = await results.find_result(tx, actor.shop, actor.id, command.id)
+                if first is not None:
+                    return first, []
             work = Work(tx, actor.shop, circumstances)
             assert handler is not None, f"no handler for {type(command).__name__}"
             result = _encoder.encode(await handler(work, actor, command))
             if stored:
-                await tx.run(
-                    _keep_result,
-                    shop_id=actor.shop,
-                    actor_id=actor.id,
-                    client_id=command.id,
-                    at=work.now,
-                    result=result.decode(),
-                )
+                await results.keep_result(tx, actor.shop, actor.id, command.id, at=work.now, result=result)
             return result, work.recorded
 
         def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:
@@ -202,7 +184,7 @@ class Dispatch:
         """Drop the stored answers older than this (milliseconds): their senders have long stopped repeating."""
 
         async def job(tx: Transaction) -> int:
-            return await tx.run(_forget_results, before=before)
+            return await results.forget_results(tx, before=before)
 
         await self._store.write(job)
 

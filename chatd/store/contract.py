@@ -18,15 +18,27 @@ coroutine to its end by hand (`store.sqlite`).
 
 A store that cannot keep its word raises `StoreUnavailable`; then nothing of the job has happened, with one exception:
 `OutcomeUnknown` says that the connection was lost during the commit, and whoever repeats finds out.
+
+What every message does, again and again, need not cost a statement each time. Three things of `Transaction` serve that;
+a store is right without any of them (`recall` that knows nothing, `later` that is `run`, `optimistic` false):
+
+* `later` puts a write off until something else has to see it, at the latest until the commit. Many of them then go in
+  one step, and of several that say the same of one row only the last goes at all.
+* `recall` and `remember` keep rows from one job to the next, where one process alone decides (SQLite's writer). Every
+  statement that is run at once and changes a table makes all of that table forgotten, unless it is `remembered`: then
+  those who run it see to it themselves. So a plain UPDATE can be added anywhere without breaking anything.
+* `optimistic` says that a broken constraint costs nobody anything: the job is then run again, not optimistic. So it
+  need not look first for what the schema would refuse.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import TextClause
+from sqlalchemy import Table, TextClause
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
@@ -46,29 +58,35 @@ class OutcomeUnknown(StoreUnavailable):
     To the asker it is a refusal like any other, and trying again is right: a repeated command gets its first answer."""
 
 
+EVERY_TABLE = "*"
+_CHANGED = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+
+
 class Statement:
     """A SQLAlchemy Core statement, compiled once for each dialect and then handed to the driver as text.
 
     Compiling costs a hundred times what running it does, so statements are made at import and never at run time.
-    Parameters are named as in the statement; every one must be given.
+    Parameters are named as in the statement; every one must be given. `changes` is the name of the table that it writes
+    to, None when it only reads. `remembered`: whoever runs it keeps right what transactions remember.
     """
 
-    __slots__ = ("_postgres", "_sqlite", "core", "writes")
+    __slots__ = ("_postgres", "_sqlite", "changes", "core", "writes")
 
-    def __init__(self, core: ClauseElement) -> None:
+    def __init__(self, core: ClauseElement, *, remembered: bool = False) -> None:
         self.core = core
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))
-        self._sqlite: tuple[str, dict[str, Any]] | None = None
+        self.changes: str | None = _changed_table(core) if self.writes and not remembered else None
+        self._sqlite: tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]] | None = None
         self._postgres: tuple[str, tuple[str, ...]] | None = None
 
-    def for_sqlite(self, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The text with named placeholders, and the parameters with the statement's own constants added."""
+    def for_sqlite(self) -> tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]]:
+        """The text with question marks, and what puts named parameters into their order. By place and not by name: the
+        driver would look every name up again for every row."""
         if self._sqlite is None:
-            compiled: Any = self.core.compile(dialect=sqlite.dialect(paramstyle="named"))
+            compiled: Any = self.core.compile(dialect=sqlite.dialect(paramstyle="qmark"))
             constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-            self._sqlite = (str(compiled), constants)
-        sql, constants = self._sqlite
-        return sql, {**constants, **parameters} if constants else parameters
+            self._sqlite = (str(compiled), _in_order(tuple(compiled.positiontup), constants))
+        return self._sqlite
 
     def for_postgres(self) -> tuple[str, tuple[str, ...]]:
         """The text with numbered placeholders, and the names of the parameters in that order. The statement's own
@@ -92,6 +110,20 @@ class Statement:
         return self._postgres
 
 
+def _changed_table(core: ClauseElement) -> str:
+    if not isinstance(core, TextClause):
+        table: str = core.table.name  # type: ignore[attr-defined]
+        return table
+    found = _CHANGED.search(core.text)
+    return EVERY_TABLE if found is None else found[1]
+
+
+def _in_order(names: tuple[str, ...], constants: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1 and not constants:
+        return itemgetter(*names)
+    return lambda given: tuple([constants[name] if name in constants else given[name] for name in names])
+
+
 def _literal(value: Any) -> str:
     """A constant of a statement, as SQL. They are words and numbers that stand in the code."""
     if isinstance(value, str):
@@ -103,6 +135,10 @@ def _literal(value: Any) -> str:
 class Transaction(Protocol):
     """A place to run statements. Values come back by column name: `row["head"]`."""
 
+    @property
+    def optimistic(self) -> bool:
+        """Whether a broken constraint only makes this job run again, with this false. See the module's text."""
+
     async def one(self, statement: Statement, **parameters: Any) -> Row | None:
         """The first row, or None."""
 
@@ -111,6 +147,17 @@ class Transaction(Protocol):
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
         """Execute and return how many rows were touched."""
+
+    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+        """Execute before anything else of this transaction looks, or before its commit. The same statement again with
+        the same key takes the place of the first; with None, every one is executed. Different statements that are put
+        off for one row must set different columns: their order among each other is open."""
+
+    def recall(self, table: Table, key: Hashable) -> Any:
+        """What was remembered of the table under this key and is still so, as of this very moment; or None."""
+
+    def remember(self, table: Table, key: Hashable, value: Any) -> None:
+        """How things stand after what this job has read or written; None: forget it."""
 
 
 Job = Callable[[Transaction], Awaitable[T]]

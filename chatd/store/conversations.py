@@ -193,14 +193,27 @@ def as_conversation(row: Row) -> Conversation:
 
 
 async def find_conversation(tx: Transaction, shop: str, conversation: str) -> Conversation | None:
-    row = await tx.one(_find, shop=shop, conversation=conversation)
-    return None if row is None else as_conversation(row)
+    known: Conversation | None = tx.recall(conversations, (shop, conversation))
+    if known is None:
+        row = await tx.one(_find, shop=shop, conversation=conversation)
+        if row is not None:
+            known = as_conversation(row)
+            tx.remember(conversations, (shop, conversation), known)
+    return known
 
 
 async def find_shop_conversation(tx: Transaction, shop: str, customer: str) -> Conversation | None:
     """The one conversation that a customer has with the shop itself."""
+    known: str | None = tx.recall(conversations, ("of customer", shop, customer))
+    if known is not None:
+        return await find_conversation(tx, shop, known)
     row = await tx.one(_find_of_customer, shop=shop, customer=customer)
-    return None if row is None else as_conversation(row)
+    if row is None:
+        return None
+    found = as_conversation(row)
+    tx.remember(conversations, ("of customer", shop, customer), found.id)
+    tx.remember(conversations, (shop, found.id), found)
+    return found
 
 
 async def find_all_of_customer(tx: Transaction, shop: str, customer: str) -> list[Conversation]:
@@ -209,8 +222,12 @@ async def find_all_of_customer(tx: Transaction, shop: str, customer: str) -> lis
 
 async def find_incoming_seen(tx: Transaction, shop: str, staff: str, conversation: str) -> int:
     """How many of the customer's messages this member of staff has read."""
-    row = await tx.one(_incoming_seen, shop=shop, staff=staff, conversation=conversation)
-    return 0 if row is None else row["incoming_seen"]
+    known: int | None = tx.recall(reads, (shop, staff, conversation))
+    if known is None:
+        row = await tx.one(_incoming_seen, shop=shop, staff=staff, conversation=conversation)
+        known = 0 if row is None else int(row["incoming_seen"])
+        tx.remember(reads, (shop, staff, conversation), known)
+    return known
 
 
 async def count_incoming_at(tx: Transaction, shop: str, conversation: str, position: int) -> int:

@@ -1,14 +1,14 @@
 """The event log: appending with numbers, and reading on from a number.
 
-Numbering. A shop's head and each concerned customer's head are raised by one statement inside the transaction of the
-command, and the events take the numbers between. The transaction either commits with its numbers or gives them back,
+Numbering. A shop's head and each concerned customer's head are raised inside the transaction of the command, and the
+events take the numbers between. A head that the transaction remembers is raised in memory and written later, once for
+all the events of a batch. The transaction either commits with its numbers or gives them back,
 and the row that holds the head lets only one transaction at a time take any: so numbers are consecutive and in commit
 order, on every node (G3).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -33,18 +33,22 @@ class Recorded(msgspec.Struct, frozen=True):
     event: Event | None = None
 
 
+_this_shop = shops.c.id == bindparam("shop")
+_this_customer = (customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+
 _raise_shop_head = Statement(
-    update(shops)
-    .where(shops.c.id == bindparam("shop"))
-    .values(head=shops.c.head + bindparam("count"))
-    .returning(shops.c.head)
+    update(shops).where(_this_shop).values(head=shops.c.head + bindparam("count")).returning(shops.c.head),
+    remembered=True,
 )
+_set_shop_head = Statement(update(shops).where(_this_shop).values(head=bindparam("new_head")))
 _raise_customer_head = Statement(
     update(customers)
-    .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
+    .where(*_this_customer)
     .values(head=customers.c.head + bindparam("count"))
-    .returning(customers.c.head)
+    .returning(customers.c.head),
+    remembered=True,
 )
+_set_customer_head = Statement(update(customers).where(*_this_customer).values(head=bindparam("new_head")))
 _insert = Statement(insert(events))
 _forget = Statement(
     text(
@@ -91,26 +95,23 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
     """Give the events their numbers and write them. Raises `NotFound` when the shop is gone."""
     if not new:
         return []
-    row = await tx.one(_raise_shop_head, shop=shop, count=len(new))
-    if row is None:
-        raise NotFound("no such shop")
-    number = row["head"] - len(new)
-    heads: dict[str, int] = {}
-    for customer, count in Counter(event.customer for event in new if event.public).items():
-        row = await tx.one(_raise_customer_head, shop=shop, customer=customer, count=count)
-        if row is None:
-            raise NotFound("no such customer")
-        heads[customer] = row["head"] - count
+    number = await _take_shop_numbers(tx, shop, len(new))
+    next_numbers: dict[str, int] = {}
+    for event in new:
+        if event.public:
+            next_numbers[event.customer] = next_numbers.get(event.customer, 0) + 1
+    for customer, count in next_numbers.items():
+        next_numbers[customer] = await _take_customer_numbers(tx, shop, customer, count)
     recorded: list[Recorded] = []
     for event in new:
-        number += 1
         customer_number: int | None = None
         if event.public:
-            heads[event.customer] += 1
-            customer_number = heads[event.customer]
+            customer_number = next_numbers[event.customer]
+            next_numbers[event.customer] += 1
         record = encode_event(event)
-        await tx.run(
+        await tx.later(
             _insert,
+            None,
             shop_id=shop,
             number=number,
             customer_id=event.customer,
@@ -131,7 +132,39 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
                 event=event,
             )
         )
+        number += 1
     return recorded
+
+
+async def _take_shop_numbers(tx: Transaction, shop: str, count: int) -> int:
+    """Raise the head of the shop's stream; returns the first of the numbers taken."""
+    known: int | None = tx.recall(shops, shop)
+    if known is None:
+        row = await tx.one(_raise_shop_head, shop=shop, count=count)
+        if row is None:
+            raise NotFound("no such shop")
+        head = int(row["head"])
+    else:
+        head = known + count
+        await tx.later(_set_shop_head, shop, shop=shop, new_head=head)
+    tx.remember(shops, shop, head)
+    return head - count + 1
+
+
+async def _take_customer_numbers(tx: Transaction, shop: str, customer: str, count: int) -> int:
+    """The same for the customer's stream."""
+    key = ("head", shop, customer)
+    known: int | None = tx.recall(customers, key)
+    if known is None:
+        row = await tx.one(_raise_customer_head, shop=shop, customer=customer, count=count)
+        if row is None:
+            raise NotFound("no such customer")
+        head = int(row["head"])
+    else:
+        head = known + count
+        await tx.later(_set_customer_head, (shop, customer), shop=shop, customer=customer, new_head=head)
+    tx.remember(customers, key, head)
+    return head - count + 1
 
 
 async def head(tx: Transaction, shop: str, customer: str | None = None) -> tuple[str, int]:

@@ -42,7 +42,8 @@ _keep = Statement(
         " VALUES (:shop, :id, :kind, :external_id, :name, :email, :verified, :locale, 0, :at, false)"
         " ON CONFLICT (shop_id, id) DO UPDATE SET kind = excluded.kind, name = excluded.name, email = excluded.email,"
         " verified = excluded.verified, locale = excluded.locale"
-    )
+    ),
+    remembered=True,
 )
 _cart = Statement(
     select(carts.c.cart, carts.c.at).where(
@@ -96,15 +97,19 @@ def _card(row: object) -> CustomerCard:
 
 
 async def find_customer(tx: Transaction, shop: str, customer: str) -> Customer | None:
-    row = await tx.one(_find, shop=shop, customer=customer)
-    if row is None:
-        return None
-    return Customer(
-        card=_card(row),
-        locale=row["locale"],
-        created_at=row["created_at"],
-        here=bool(row["here"]),
-    )
+    known: Customer | None = tx.recall(customers, (shop, customer))
+    if known is None:
+        row = await tx.one(_find, shop=shop, customer=customer)
+        if row is None:
+            return None
+        known = Customer(
+            card=_card(row),
+            locale=row["locale"],
+            created_at=row["created_at"],
+            here=bool(row["here"]),
+        )
+        tx.remember(customers, (shop, customer), known)
+    return known
 
 
 async def keep_customer(
@@ -123,6 +128,7 @@ async def keep_customer(
         locale=locale,
         at=now,
     )
+    tx.remember(customers, (shop, card.id), None)
 
 
 async def find_cart(tx: Transaction, shop: str, customer: str) -> tuple[Cart, int] | None:

@@ -1,7 +1,8 @@
 """What the log leads to: one function that applies an event to the tables which lists and rules are read from.
 
 It runs in the transaction that appends the event, so tables and log can never disagree. Everything it writes could be
-computed again from the log.
+computed again from the log. What every message changes is written later, once for a batch; what transactions remember
+of the rows changes at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import bindparam, case, delete, false, text, true, update
 
 from chatd.domain.conversations import preview
@@ -33,7 +35,7 @@ from chatd.domain.events import (
 )
 from chatd.store.contract import Statement, Transaction
 from chatd.store.log import Recorded
-from chatd.store.schema import conversations, customers, removed_topics
+from chatd.store.schema import conversations, customers, reads, removed_topics
 
 _this = (conversations.c.shop_id == bindparam("shop"), conversations.c.id == bindparam("conversation"))
 
@@ -42,7 +44,8 @@ _start = Statement(
         "INSERT INTO conversations (shop_id, id, customer_id, kind, state, started_at, last_number, last_at,"
         " last_author, last_text)"
         " VALUES (:shop, :conversation, :customer, :kind, 'open', :at, :number, :at, '{}', '')"
-    )
+    ),
+    remembered=True,
 )
 _say = Statement(
     update(conversations)
@@ -57,20 +60,17 @@ _say = Statement(
         replied=bindparam("by_staff"),
     )
 )
-_deliver = Statement(update(conversations).where(*_this).values(delivered=bindparam("upto")))
+# What was seen was delivered, so there are two who set this mark; in whatever order they do, it only rises.
+_delivered = case((conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered)
+_deliver = Statement(update(conversations).where(*_this).values(delivered=_delivered))
 _seen_by_shop = Statement(update(conversations).where(*_this).values(seen_by_shop=bindparam("upto")))
 _seen_by_customer = Statement(
-    update(conversations)
-    .where(*_this)
-    .values(
-        seen_by_customer=bindparam("upto"),
-        # What was seen was delivered.
-        delivered=case(
-            (conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered
-        ),
-    )
+    update(conversations).where(*_this).values(seen_by_customer=bindparam("upto"), delivered=_delivered)
 )
-_set_state = Statement(update(conversations).where(*_this).values(state=bindparam("new_state")))
+_set_state = Statement(
+    update(conversations).where(*_this).values(state=bindparam("new_state")),
+    remembered=True,
+)
 _read = Statement(
     text(
         "INSERT INTO reads (shop_id, staff_id, conversation_id, incoming_seen)"
@@ -81,17 +81,20 @@ _read = Statement(
 _introduce = Statement(
     update(customers)
     .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
-    .values(name=bindparam("new_name"), email=bindparam("new_email"))
+    .values(name=bindparam("new_name"), email=bindparam("new_email")),
+    remembered=True,
 )
 _came = Statement(
     update(customers)
     .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
-    .values(here=true())
+    .values(here=true()),
+    remembered=True,
 )
 _left = Statement(
     update(customers)
     .where(customers.c.shop_id == bindparam("shop"), customers.c.id == bindparam("customer"))
-    .values(here=false())
+    .values(here=false()),
+    remembered=True,
 )
 _keep_cart = Statement(
     text(
@@ -103,7 +106,8 @@ _keep_cart = Statement(
 _set_topics = Statement(
     update(conversations)
     .where(*_this)
-    .values(topics=bindparam("new_topics"), topic_1=bindparam("first"), topic_2=bindparam("second"))
+    .values(topics=bindparam("new_topics"), topic_1=bindparam("first"), topic_2=bindparam("second")),
+    remembered=True,  # they are no part of what is
 )
 _bar_topic = Statement(
     text(
@@ -122,10 +126,18 @@ _let_topic = Statement(
 _encoder = msgspec.json.Encoder()
 
 
+def _change(tx: Transaction, shop: str, conversation: str | None, **fields: Any) -> None:
+    """Change what is remembered of the conversation, if anything is."""
+    known = tx.recall(conversations, (shop, conversation))
+    if known is not None:
+        tx.remember(conversations, (shop, conversation), replace(known, **fields))
+
+
 async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
     message = event.message
-    await tx.run(
+    await tx.later(
         _say,
+        (shop, event.conversation),
         shop=shop,
         conversation=event.conversation,
         new_position=message.position,
@@ -136,6 +148,7 @@ async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageS
         text=preview(message.parts),
         by_staff=message.author.kind == "staff",
     )
+    _change(tx, shop, event.conversation, position=message.position, incoming=message.incoming)
 
 
 async def _conversation_started(tx: Transaction, shop: str, number: int, event: ConversationStarted) -> None:
@@ -149,41 +162,61 @@ async def _conversation_started(tx: Transaction, shop: str, number: int, event: 
         number=number,
     )
     # Whoever begins a conversation is here: without this, their leaving would be no change.
-    await tx.run(_came, shop=shop, customer=event.customer)
+    await _customer_came(tx, shop, number, event)
 
 
 async def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
-    await tx.run(_deliver, shop=shop, conversation=event.conversation, upto=event.position)
+    place = (shop, event.conversation)
+    await tx.later(_deliver, place, shop=shop, conversation=event.conversation, upto=event.position)
+    _change(tx, *place, delivered=event.position)
 
 
 async def _messages_seen(tx: Transaction, shop: str, number: int, event: MessagesSeen) -> None:
+    place = (shop, event.conversation)
     statement = _seen_by_shop if event.by == "shop" else _seen_by_customer
-    await tx.run(statement, shop=shop, conversation=event.conversation, upto=event.position)
+    await tx.later(statement, place, shop=shop, conversation=event.conversation, upto=event.position)
+    known = tx.recall(conversations, place)
+    if known is None:
+        return
+    if event.by == "shop":
+        known = replace(known, seen_by_shop=event.position)
+    else:
+        known = replace(known, seen_by_customer=event.position, delivered=max(known.delivered, event.position))
+    tx.remember(conversations, place, known)
 
 
 async def _conversation_read(tx: Transaction, shop: str, number: int, event: ConversationRead) -> None:
-    await tx.run(_read, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen)
+    place = (shop, event.staff, event.conversation)
+    await tx.later(
+        _read, place, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen
+    )
+    tx.remember(reads, place, event.incoming_seen)
 
 
 async def _conversation_closed(tx: Transaction, shop: str, number: int, event: ConversationClosed) -> None:
     await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="closed")
+    _change(tx, shop, event.conversation, state="closed")
 
 
 async def _conversation_opened(tx: Transaction, shop: str, number: int, event: ConversationOpened) -> None:
     await tx.run(_set_state, shop=shop, conversation=event.conversation, new_state="open")
+    _change(tx, shop, event.conversation, state="open")
 
 
 async def _customer_introduced(tx: Transaction, shop: str, number: int, event: CustomerIntroduced) -> None:
     person = event.person
     await tx.run(_introduce, shop=shop, customer=person.id, new_name=person.name, new_email=person.email)
+    tx.remember(customers, (shop, person.id), None)
 
 
-async def _customer_came(tx: Transaction, shop: str, number: int, event: CustomerCame) -> None:
+async def _customer_came(tx: Transaction, shop: str, number: int, event: CustomerCame | ConversationStarted) -> None:
     await tx.run(_came, shop=shop, customer=event.customer)
+    tx.remember(customers, (shop, event.customer), None)
 
 
 async def _customer_left(tx: Transaction, shop: str, number: int, event: CustomerLeft) -> None:
     await tx.run(_left, shop=shop, customer=event.customer)
+    tx.remember(customers, (shop, event.customer), None)
 
 
 async def _cart_changed(tx: Transaction, shop: str, number: int, event: CartChanged) -> None:

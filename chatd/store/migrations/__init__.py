@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
 from chatd.store.estimates import write_estimates
-from chatd.store.sqlite import explain
+from chatd.store.sqlite_writer import explain
 
 COPIES_KEPT = 5
 
