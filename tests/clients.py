@@ -77,6 +77,7 @@ def house_settings(directory: Path, **changes: Any) -> Settings:
         "commands_per_window_max": 1_000_000,
         "drain_seconds": 5.0,
         "connections_per_address_max": 1_000,
+        "admissions_per_second_max": 10_000.0,
         "allowed_hosts": ("127.0.0.1",),
     }
     return Settings(data_directory=directory, **defaults | changes)

@@ -47,6 +47,7 @@ class Node:
             "CHATD_REDIS_URL": redis_url,
             "CHATD_COMMANDS_PER_WINDOW_MAX": "1000000",
             "CHATD_CONNECTIONS_PER_ADDRESS_MAX": "1000",
+            "CHATD_ADMISSIONS_PER_SECOND_MAX": "10000",
             "CHATD_PRESENCE_LEAVE_GRACE_SECONDS": "1",
             "CHATD_LOG_LEVEL": "warning",
             **environ,

@@ -77,7 +77,7 @@ async def test_a_drain_sends_everybody_elsewhere_with_a_delay(house: House) -> N
     await drain(house.chat)
     for code, reason in await asyncio.gather(*closing):
         assert code == CloseCode.DRAINING
-        assert json.loads(reason)["delay_ms"] >= 500
+        assert json.loads(reason)["delay_ms"] >= 200
     with pytest.raises(InvalidStatus) as refused:
         await Client.open(house.customer_url(), SHOP_ORIGIN)
     assert refused.value.response.status_code == 503

@@ -144,6 +144,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_address_max: Annotated[
         int, _number(1, 1_000_000, "Open connections from one IP address (IPv6: one /64).")
     ] = 64
+    admissions_per_second_max: Annotated[
+        float,
+        _number(
+            1,
+            1_000_000,
+            "Sockets that are let in each second, of customers and of staff; who is over it is told when to come back."
+            " The pace at which clients come back after a stop, too.",
+        ),
+    ] = 250.0
     connection_queue_bytes_max: Annotated[
         int, _number(65_536, 2**30, "Bytes waiting for a slow client before it is told to come back.")
     ] = 1_048_576

@@ -49,6 +49,7 @@ from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
 from chatd.web.socket import SocketProtocol
+from chatd.web.turnstile import TurnedAway, Turnstile
 from chatd.web.upkeep import (
     check_positions,
     check_positions_now,
@@ -59,6 +60,7 @@ from chatd.web.upkeep import (
     settle_presence,
     tell_presence,
 )
+from chatd.wire.protocol import Side
 
 PRESENCE_SECONDS = 0.5
 FILL_EVENTS_MAX = 1_000
@@ -254,6 +256,13 @@ class _Sockets:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
+        # Staff have one of their own, so that an agent never stands behind a shop's customers.
+        per_second = chat.settings.admissions_per_second_max
+        self._turnstiles: dict[Side, Turnstile] = {"customer": Turnstile(per_second), "staff": Turnstile(per_second)}
+        self._turned_away = chat.metrics.counter(
+            "chatd_connections_turned_away_total",
+            "Clients that were told when to come back, for too many came at once.",
+        )
 
     def answer(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
         chat = self._chat
@@ -261,5 +270,10 @@ class _Sockets:
             return refuse(503, "this node is going away; try again", retry_after_seconds=1)
         return answer_handshake(path, headers, shops=chat.directory, own_origin=chat.settings.origin)
 
-    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> SocketProtocol:
-        return SocketProtocol(self._chat, accepted, on_lost)
+    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
+        chat = self._chat
+        delay_ms = self._turnstiles[accepted.side].delay_ms(chat.loop.time())
+        if delay_ms:
+            self._turned_away.add()
+            return TurnedAway(delay_ms, chat.limits.frame_bytes_max, chat.wheel, on_lost)
+        return SocketProtocol(chat, accepted, on_lost)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import signal
 import socket
@@ -22,11 +23,14 @@ from chatd.web.app import create_app, open_chat
 from chatd.web.front import FrontProtocol
 from chatd.web.parts import Chat
 
-RECONNECTS_PER_SECOND = 500
-"""How fast the drained clients are asked to come back, all together."""
+SLICE_SECONDS = 0.05
+"""Clients are sent away in slices, so that those who are still here are served meanwhile."""
 
-DELAY_MS_MIN = 500
-DELAY_MS_SPREAD_MIN = 250
+SENDING_SHARE = 0.6
+"""Of the time to drain; the rest is for their goodbyes."""
+
+DELAY_MS_MIN = 200
+DELAY_MS_JITTER = 500
 RETURN_MS = 200
 """For the handshake and the hello of who comes back."""
 
@@ -101,25 +105,37 @@ async def running(settings: Settings, shared: socket.socket | None = None) -> As
             try:
                 yield chat, server
             finally:
-                if shared is not None:
-                    server.stop_listening()  # who is sent away now must not come back to this process
+                server.stop_listening()  # who is sent away now must not come back to this process
                 await drain(chat)
 
 
 async def drain(chat: Chat) -> None:
-    """Send everybody elsewhere and wait until they are gone, at most `drain_seconds`."""
+    """Send everybody elsewhere and wait until they are gone, at most `drain_seconds`. They leave one after another, at
+    the pace at which another node lets them in; where there is no time for that, the later ones are told to wait for
+    their turn."""
+    settings = chat.settings
     chat.draining = True
     sockets = list(chat.sockets)
-    spread_ms = max(DELAY_MS_MIN + DELAY_MS_SPREAD_MIN, 1000 * len(sockets) // RECONNECTS_PER_SECOND)
-    # Whoever is back within their delay was never gone; below 375 sockets the rest are offline within a second.
-    chat.presence.say_goodbye((spread_ms + RETURN_MS) / 1000)
+    end = chat.loop.time() + settings.drain_seconds
+    return_seconds = len(sockets) / settings.admissions_per_second_max
+    sending_seconds = min(return_seconds, settings.drain_seconds * SENDING_SHARE)
+    # Whoever is back within their delay was never gone; a few hundred others are offline within a second.
+    chat.presence.say_goodbye(return_seconds + (DELAY_MS_MIN + DELAY_MS_JITTER + RETURN_MS) / 1000)
     if not sockets:
         return
     chat.emptied.clear()
-    for one in sockets:
-        one.send_elsewhere(random.randint(DELAY_MS_MIN, spread_ms))
+    per_slice = max(1, math.ceil(len(sockets) * SLICE_SECONDS / max(sending_seconds, SLICE_SECONDS)))
+    waiting_ms = 1000 * (return_seconds - sending_seconds) / len(sockets)
+    for first in range(0, len(sockets), per_slice):
+        if first:
+            await asyncio.sleep(SLICE_SECONDS)
+        for number, one in enumerate(sockets[first : first + per_slice], first):
+            one.send_elsewhere(DELAY_MS_MIN + int(number * waiting_ms) + random.randrange(DELAY_MS_JITTER))
     try:
-        await asyncio.wait_for(chat.emptied.wait(), chat.settings.drain_seconds)
+        async with asyncio.timeout_at(end):
+            while chat.sockets:  # it may have been emptied for a moment between two slices
+                chat.emptied.clear()
+                await chat.emptied.wait()
     except TimeoutError:
         logger.warning("%d sockets did not close in time", len(chat.sockets))
 
