@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chatd.web.assets import BUNDLED
-from chatd.web.bundling import bundle
+from chatd.web.bundling import bundle, bundle_sheet
+from chatd.web.slimming import slim
 
 STATIC = Path(__file__).parent.parent / "static"
 BUBBLE = STATIC / "bubble"
@@ -90,7 +91,7 @@ def test_what_is_fetched_later_is_found_from_where_the_module_stood(tmp_path: Pa
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("name", sorted(BUNDLED))
+@pytest.mark.parametrize("name", sorted(name for name in BUNDLED if name.endswith(".js")))
 def test_everything_that_is_served_joined_is_a_program(name: str, tmp_path: Path, node_path: str) -> None:
     path = tmp_path / "bundle.mjs"
     path.write_text(bundle(STATIC / name), encoding="utf-8")
@@ -107,3 +108,30 @@ def test_the_bubbles_own_bundles_are_programs(name: str, exported: str, tmp_path
     )
     result = subprocess.run([node_path, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == exported, result.stderr
+
+
+def test_sheets_are_joined_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "entry.css").write_text('/* All. */\n\n@import "./parts/b.css";\n@import "./a.css";\n')
+    (tmp_path / "a.css").write_text("p {\n  color: red;\n}\n")
+    (tmp_path / "parts" / "b.css").write_text('@import "../a.css";\nb {\n  mask: url("#m");\n}\n')
+    assert bundle_sheet(tmp_path / "entry.css") == 'p {\ncolor: red;\n}\nb {\nmask: url("#m");\n}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['@import url("./a.css");', '@import "./a.css" print;', '@charset "utf-8";', "p { background: url(a.png); }"],
+)
+def test_what_would_not_mean_the_same_in_another_sheet_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    (tmp_path / "entry.css").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=r"entry\.css: cannot be bundled because of '"):
+        bundle_sheet(tmp_path / "entry.css")
+
+
+def test_the_inbox_waits_for_one_sheet_that_holds_them_all() -> None:
+    entry = STATIC / "inbox" / "inbox.css"
+    served = bundle_sheet(entry).split("\n")
+    assert not [line for line in served if line.startswith("@import")]
+    for path in [STATIC / "tokens.css", *(STATIC / "inbox" / "styles").glob("*.css")]:
+        lines = slim(path.name, path.read_text(encoding="utf-8")).split("\n")
+        assert set(filter(None, lines)) <= set(served), path.name

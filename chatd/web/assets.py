@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chatd.web.bundling import bundle
+from chatd.web.bundling import bundle, bundle_sheet
 from chatd.web.slimming import SLIMMED, slim
 
 FILES_MAX = 2_000
@@ -54,7 +54,7 @@ KINDS = MappingProxyType(
 COMPRESSED = frozenset((".css", ".js", ".json", ".svg", ".txt", ".webmanifest"))
 
 # What a page waits for is served with everything that it imports: see `web.bundling`.
-BUNDLED = frozenset(("bubble/panel.js", "bubble/session.js", "inbox/main.js", "messages.js"))
+BUNDLED = frozenset(("bubble/panel.js", "bubble/session.js", "inbox/inbox.css", "inbox/main.js", "messages.js"))
 
 _ADDRESS = re.compile(rf"([0-9a-f]{{{VERSION_CHARACTERS}}})/(.+)")
 
@@ -162,9 +162,9 @@ class Assets:
 
 
 def _content(name: str, path: Path) -> bytes:
-    """What is served of a file. Raises `ValueError` for a module that cannot be joined with what it imports."""
+    """What is served of a file. Raises `ValueError` for what cannot be joined with what it imports."""
     if name in BUNDLED:
-        return bundle(path).encode()
+        return (bundle_sheet if path.suffix == ".css" else bundle)(path).encode()
     content = path.read_bytes()
     return slim(name, content.decode()).encode() if name.endswith(SLIMMED) else content
 

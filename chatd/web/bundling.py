@@ -7,6 +7,8 @@ and its imports become constants. What a module fetches later by an address rela
 
 It knows the forms of the house, `import { a, b as c } from "./x.js";`, `import "./x.js";` and `export` before a
 declaration, and refuses every other with the place, so that what it does not understand is never served.
+
+Style sheets are joined in the same way: one that names others, `@import "./x.css";` a line, is served as one.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ _IMPORT = re.compile(r"^import\s*(?:\{([^{}]*)\}\s*from\s*)?\"(\.[^\"]+)\";", re
 _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) ([A-Za-z_$][\w$]*))", re.MULTILINE)
 _LATER = re.compile(r"\bimport\(([\"`])\./")
 _OWN_ADDRESS = re.compile(r"\bimport\.meta\.url\b")
+_SHEET_IMPORT = re.compile(r"^@import \"(\.[^\"]+)\";$", re.MULTILINE)
+_SHEET_OTHER = re.compile(r"^@(?:import|charset|namespace)\b.*|\burl\((?!\s*[\"']?(?:data:|#)).*", re.MULTILINE)
 _OTHER = re.compile(r"^(?:import\b(?!\s*\()|export\b).*", re.MULTILINE)
 
 
@@ -31,6 +35,24 @@ def bundle(entry: Path) -> str:
     parts = [_module(path, order) for path in order]
     names = ", ".join(_EXPORT.findall(_text(entry)))
     return "\n".join([*parts, f"export const {{ {names} }} = {_name(entry, order)};", ""])
+
+
+def bundle_sheet(entry: Path) -> str:
+    """The text of a style sheet with those that it imports in their places, at any depth, each where it is named first.
+    Raises `ValueError` with the place for other rules that must stand at the beginning of a sheet, and for addresses
+    relative to one."""
+    seen: set[Path] = set()
+
+    def joined(path: Path) -> str:
+        if path in seen:
+            return ""
+        seen.add(path)
+        text = _SHEET_IMPORT.sub(lambda match: joined((path.parent / match[1]).resolve()), _text(path))
+        if other := _SHEET_OTHER.search(text):
+            raise ValueError(f"{path}: cannot be bundled because of {other[0]!r}")
+        return "\n".join(line for line in text.split("\n") if line)
+
+    return joined(entry.resolve()) + "\n"
 
 
 def imports_of(entry: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 | address | for |
 |---|---|
-| `/inbox`, `/inbox/{conversation}` | staff: an empty page that the inbox's scripts fill |
+| `/inbox`, `/inbox/{conversation}` | staff: empty panes that the inbox's scripts replace |
 | `/messages` | customers, from the Reply link of a mail; the link is in the fragment and never gets here by itself |
 | `/bubble/{shop}.js` | shops' pages: the bubble's script with the shop's settings in it |
 | `POST /v1/reply-links` | that link, exchanged for a token for one conversation |
@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from chatd.config import Settings
 from chatd.errors import NotAuthenticated, NotFound, TooFast
-from chatd.i18n import texts
+from chatd.i18n import pick_locale, texts
 from chatd.notify.compose import text_colour_on
 from chatd.store.contract import Store, Transaction
 from chatd.store.people import add_token
@@ -143,6 +143,8 @@ class Pages:
             shop={"key": shop.key, "name": shop.name, "colour": shop.colour, "locale": shop.locale},
             staff={"id": session.staff.id, "name": session.staff.name, "email": session.staff.email},
             socket=self._rendering.socket,
+            conversation=request.path_params.get("conversation"),
+            failed=texts(pick_locale(request.headers.get("accept-language")), "launcher")["failed"],
         )
 
     async def _messages(self, request: Request) -> Response:

@@ -73,6 +73,7 @@ async function start() {
   });
   client.addEventListener("welcome", () => {
     welcomed = true;
+    document.body.classList.remove("starting");
   });
 
   const inbox = new Inbox({
@@ -93,7 +94,7 @@ async function start() {
     document.documentElement.lang = inbox.words.language;
     const app = /** @type {any} */ (document.createElement("inbox-app"));
     app.inbox = inbox;
-    document.querySelector("inbox-app")?.remove();
+    for (const before of document.querySelectorAll("inbox-app, .inbox-frame")) before.remove();
     document.body.append(app);
     callAttention(inbox, { document, bell, live: app.live }, shown.signal);
   };
@@ -113,7 +114,6 @@ async function start() {
 
   show();
   client.connect(); // not before somebody listens: the welcome comes once
-  loadIcons(`${served("assets")}icons.svg`);
 }
 
 /** "Today" becomes "Yesterday" without anything else happening. @param {() => void} run */
@@ -125,4 +125,5 @@ function atMidnight(run) {
   }, next - Date.now());
 }
 
+loadIcons(`${served("assets")}icons.svg`); // beside everything else: the page has begun to fetch them already
 start();

@@ -3,11 +3,12 @@ the keyboard is enough, a phone's width is enough, and everything has a name (K1
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import MakeCustomer, MakeStaff
 from tests.browser.faces import SHOP_NAME, Customer
@@ -63,6 +64,35 @@ async def test_a_chat_that_could_not_be_loaded_opens_at_the_next_click(customer:
     await mia.say("Second time lucky.")
     box = await mia.panel.bounding_box()
     assert box is not None and round(box["width"]) == 376, "with its style sheets"
+
+
+async def test_the_inbox_is_painted_before_its_scripts_have_come(staff: MakeStaff) -> None:
+    leo = await staff(may_lose_the_network=True)
+    scripts = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await scripts.wait()
+        await route.continue_()
+
+    await leo.page.route("**/inbox/main.js", hold)
+    await leo.page.goto(f"{leo.program.inbox}/inbox", wait_until="commit")
+    await expect(leo.page.locator(".list-pane .skeleton-row").first).to_be_visible()
+    before = await leo.page.locator(".list-pane").bounding_box()
+    scripts.set()
+    await leo.ready()
+    await expect(leo.page.locator(".inbox-frame")).to_have_count(0)
+    assert await leo.page.locator(".list-pane").bounding_box() == before, "nothing jumps"
+
+
+async def test_an_inbox_whose_scripts_do_not_come_says_so(staff: MakeStaff) -> None:
+    leo = await staff(may_lose_the_network=True)
+    await leo.page.route("**/inbox/main.js", lambda route: route.abort())
+    await leo.page.reload()
+    again = leo.page.get_by_role("alert").get_by_role("link", name="Try again")
+    await expect(again).to_be_visible()
+    await leo.page.unroute("**/inbox/main.js")
+    await again.click()
+    await leo.ready()
 
 
 async def bytes_from(who: Customer, origin: str) -> dict[str, int]:
