@@ -88,6 +88,7 @@ class Chatd:
                 "base_url": OWN_ORIGIN,
                 "host": LOCAL,
                 "port": "0",
+                "topics": "off",  # the peers classify nothing, and its process would take turns with the client's
                 **LIMITS_LIFTED,
             }.items():
                 environ[variable_of(name)] = value

@@ -79,6 +79,7 @@ def house_settings(directory: Path, **changes: Any) -> Settings:
         "connections_per_address_max": 1_000,
         "admissions_per_second_max": 10_000.0,
         "allowed_hosts": ("127.0.0.1",),
+        "topics": "off",  # a process that takes seconds of computing to start
     }
     return Settings(data_directory=directory, **defaults | changes)
 

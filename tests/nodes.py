@@ -50,6 +50,7 @@ class Node:
             "CHATD_ADMISSIONS_PER_SECOND_MAX": "10000",
             "CHATD_PRESENCE_LEAVE_GRACE_SECONDS": "1",
             "CHATD_LOG_LEVEL": "warning",
+            "CHATD_TOPICS": "off",
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None

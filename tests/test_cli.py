@@ -313,6 +313,15 @@ def test_a_machine_that_is_ready_is_told_so(tea: Run, mail_port: str) -> None:
     assert "shop tea has pages to be on, an address and staff (1)" in result.output
 
 
+def test_a_model_of_topics_that_cannot_be_read_is_named(tea: Run, tmp_path: Path) -> None:
+    assert "topics are found by" in tea("doctor").output
+    (tmp_path / "model.npz").write_text("no model")
+    result = tea("doctor", topics_model=str(tmp_path / "model.npz"))
+    assert result.exit_code == 1
+    assert "no topics are found" in result.output and "mend CHATD_TOPICS_MODEL" in result.output
+    assert "CHATD_TOPICS is off" in tea("doctor", topics="off").output
+
+
 def test_a_refused_login_at_the_mail_server_is_named_without_the_password(tea: Run, mail_port: str) -> None:
     result = tea(
         "doctor",

@@ -41,6 +41,7 @@ class Victim:
             "CHATD_COMMANDS_PER_WINDOW_MAX": "1000000",
             "CHATD_CONNECTIONS_PER_ADDRESS_MAX": "1000",
             "CHATD_LOG_LEVEL": "warning",
+            "CHATD_TOPICS": "off",
         }
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -150,7 +150,7 @@ async def _(world: World, known: dict[str, Any]) -> None:
     await world.say(world.visitor, "Thank you! " + "\N{SPARKLES}" * 200)
 
 
-def topics_of(world: World, known: dict[str, Any], after: int, upto: int, *found: tuple[str, float]) -> Awaitable[None]:
+def topics_of(world: World, known: dict[str, Any], after: int, upto: int, *found: tuple[str, float]) -> Awaitable[bool]:
     message = MessageTopics(conversation=known["conversation"], position=5, found=list(found))
     fact = RecordTopics(after=after, upto=upto, messages=[message])
     return world.dispatch.record(world.shop.id, fact)

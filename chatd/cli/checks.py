@@ -16,6 +16,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from chatd.store.contract import Transaction
 from chatd.store.shops import Shop, list_shops
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import list_staff
+from chatd.topics.files import model_in_force
 
 SPACE_BYTES_MIN = 200 * 2**20
 SPACE_BYTES_GOOD = 2 * 2**30
@@ -281,6 +283,37 @@ async def _check_one_redis(url: str, *, in_cluster: bool) -> list[Finding]:
     finally:
         await client.aclose()
     return findings
+
+
+def check_topics(settings: Settings) -> Iterator[Finding]:
+    if settings.topics == "off":
+        yield Finding("good", f"messages are not read for topics ({variable_of('topics')} is off)")
+        return
+    # Both bring numpy, which no other command needs.
+    from chatd.topics.encoder import DISTRIBUTION, VERSION
+    from chatd.topics.model import read_model
+
+    own = settings.topics_model_path
+    path = own or model_in_force(settings.data_directory)
+    try:
+        read_model(path)
+    except (ChatError, OSError) as error:
+        said = error.message if isinstance(error, ChatError) else error.strerror
+        todo = f"mend {variable_of('topics_model')}" if own else f"remove {path}, or train it anew: chatd topics train"
+        yield Finding("bad", f"no topics are found, the model {path} cannot be read: {said}", todo)
+        return
+    try:
+        found = metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        found = "not installed"
+    if found == VERSION:
+        yield Finding("good", f"topics are found by {path}, in two stages")
+    else:
+        yield Finding(
+            "note",
+            f"topics are found by {path} in one stage, which finds fewer: {DISTRIBUTION} is {found}",
+            f"pip install {DISTRIBUTION}=={VERSION}",
+        )
 
 
 async def check_shops(settings: Settings) -> list[Finding]:

@@ -27,7 +27,7 @@ MARKS = {
 )
 @click.option("--quiet", is_flag=True, help="Print only what needs doing.")
 def doctor_command(quiet: bool) -> None:
-    """Check settings, data folder, database, disk, secret, base URL, mail server, Redis, open files and shops.
+    """Check settings, data folder, database, disk, secret, base URL, open files, topics, mail server, Redis and shops.
 
     Nothing is changed and no mail is sent. Each line that is not ok says what to do. Exit code 1 when something is bad,
     0 when there are at most notes.
@@ -61,6 +61,7 @@ def examine() -> Iterator[Finding]:
     yield from checks.check_secret(settings)
     yield from checks.check_base_url(settings)
     yield from checks.check_files()
+    yield from checks.check_topics(settings)
     yield from asyncio.run(_ask_around(settings))
 
 

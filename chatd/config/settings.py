@@ -184,6 +184,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _number(0, 86_400, "A customer whose pages are all hidden is offline after this long.")
     ] = 60.0
 
+    # ------------------------------------------------------------ topics
+    topics: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether customers' messages are read for their topics: by a model on this machine, in a"
+            " process of its own that starts with the first message."
+        ),
+    ] = "on"
+    topics_model: Annotated[
+        str,
+        _text(
+            "The model's file. Empty: `topics-model.npz` in the data directory if `chatd topics train` has made one"
+            " there, else the one that comes with chatd.",
+            "a file",
+        ),
+    ] = ""
+
     # ------------------------------------------------------------ the log and logins
     log_gather_milliseconds: Annotated[
         float, _number(0, 1_000, "How long a commit waits for company while messages come close together; 0: not.")
@@ -219,6 +236,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def redis_urls(self) -> tuple[str, ...]:
         """None, the one Redis, or several servers of a cluster."""
         return addresses_in(self.redis_url)
+
+    @property
+    def topics_model_path(self) -> Path | None:
+        """The model that was named; None: the usual one."""
+        return absolute(self.topics_model) if self.topics_model else None
 
     @property
     def origin(self) -> str:

@@ -72,7 +72,7 @@ QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[st
     CountTopics: queries.count_topics,
 }
 Fact = RecordPresence | RecordMember | SettleMail | RecordTopics
-RECORDERS: dict[type, Callable[[Work, Any], Awaitable[None]]] = {
+RECORDERS: dict[type, Callable[[Work, Any], Awaitable[bool | None]]] = {
     RecordPresence: people.record_presence,
     RecordMember: people.record_member,
     SettleMail: mails.settle_mail,
@@ -148,29 +148,30 @@ class Dispatch:
         self.submit(actor, command, answer)
         return await future
 
-    async def record(self, shop: str, fact: Fact) -> None:
-        """What chatd itself has noticed or was told by the shop. Raises `ChatError` when it could not be stored."""
+    async def record(self, shop: str, fact: Fact) -> bool:
+        """What chatd itself has noticed or was told by the shop. Returns whether it counted: False when somebody else
+        has been faster (`RecordTopics`). Raises `ChatError` when it could not be stored."""
 
-        async def job(tx: Transaction) -> list[Recorded]:
+        async def job(tx: Transaction) -> tuple[bool, list[Recorded]]:
             work = Work(tx, shop, self._circumstances)
-            await RECORDERS[type(fact)](work, fact)
-            return work.recorded
+            counted = await RECORDERS[type(fact)](work, fact)
+            return counted is not False, work.recorded
 
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-        def done(recorded: list[Recorded] | None, error: BaseException | None) -> None:
+        def done(outcome: tuple[bool, list[Recorded]] | None, error: BaseException | None) -> None:
             # Told here and not after an await: the order of the commits is the order of the publications.
-            if recorded is not None:
-                self._tell(shop, recorded)
+            if outcome is not None:
+                self._tell(shop, outcome[1])
             if told.done():
                 return
-            if error is None:
-                told.set_result(None)
+            if outcome is not None:
+                told.set_result(outcome[0])
             else:
                 told.set_exception(_refusal(error, type(fact).__name__))
 
         self._store.submit(job, done, shop=shop)
-        await told
+        return await told
 
     async def ask(self, actor: Actor, query: Query) -> dict[str, Any]:
         """Answer a query. Raises `ChatError`."""

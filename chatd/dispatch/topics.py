@@ -32,11 +32,11 @@ async def _shown(work: Work, conversation: str) -> dict[str, Any]:
     return {"topics": (await find_topics(work.tx, work.shop, conversation)).shown}
 
 
-async def record_topics(work: Work, fact: RecordTopics) -> None:
+async def record_topics(work: Work, fact: RecordTopics) -> bool:
     """What was found in a stretch of the log, and that it was read, at once. A stretch that another process has
-    recorded meanwhile is left alone, so that each message counts once."""
+    recorded meanwhile is left alone, so that each message counts once: then it returns False."""
     if not await move_mark(work.tx, work.shop, after=fact.after, upto=fact.upto):
-        return
+        return False
     for message in fact.messages:
         conversation = await find_conversation(work.tx, work.shop, message.conversation)
         if conversation is None:
@@ -50,3 +50,4 @@ async def record_topics(work: Work, fact: RecordTopics) -> None:
                 now=work.now,
             )
         )
+    return True

@@ -28,6 +28,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 MinorUnits = Annotated[int, Meta(ge=0, le=10**15, description="integer minor units of the currency, never a float")]
+# In the order in which the model of topics keeps them (`chatd.topics`): a model knows them by their places.
 TopicName = Literal[
     "Checkout",
     "Edit orders",

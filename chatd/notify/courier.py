@@ -88,7 +88,7 @@ CAPPED = (
 )
 GONE = "The conversation of this mail is gone."
 
-Settle = Callable[[str, SettleMail], Awaitable[None]]
+Settle = Callable[[str, SettleMail], Awaitable[object]]
 IsOnline = Callable[[str, str], bool]
 
 logger = logging.getLogger("chatd.notify.courier")

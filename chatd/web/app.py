@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from chatd.config import Settings
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.dispatch.work import wall_clock
-from chatd.domain.events import MailQueued
+from chatd.domain.events import MailQueued, MessageSent
 from chatd.live.bus import Bus, MemoryBus, Publication
 from chatd.live.hub import Hub
 from chatd.live.presence import MemoryPresence, Presence
@@ -32,11 +32,14 @@ from chatd.metrics import Metrics
 from chatd.notify.courier import Courier
 from chatd.notify.links import open_link
 from chatd.notify.smtp import make_transport
+from chatd.notify.topics import TopicFinder
 from chatd.resources import static_directory, templates_directory
 from chatd.store import log
 from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
 from chatd.store.sqlite import SQLiteStore
+from chatd.topics.files import model_in_force
+from chatd.topics.worker import TopicWorker
 from chatd.web.admission import Front
 from chatd.web.assets import Assets
 from chatd.web.handshake import Accepted, Refused, answer_handshake, refuse
@@ -146,6 +149,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
                 courier.poke()
 
         dispatch.watch(poke)
+        finder = _make_finder(chat) if settings.topics == "on" else None
         wheel.start()
         if link is not None:
             _join_nodes(chat, link)
@@ -162,6 +166,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             loop.create_task(settle_presence(chat)),
             loop.create_task(keep_house(chat)),
             loop.create_task(directory.keep_fresh()),
+            *([] if finder is None else [loop.create_task(finder.run())]),
         ]
         try:
             yield chat
@@ -224,6 +229,29 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
         exception_handlers=refusals.exception_handlers(),
     )
     return Guard(app, settings, refusals, counts=front.counts)
+
+
+def _make_finder(chat: Chat) -> TopicFinder:
+    """Not started yet. Hears of every message that this process commits."""
+    settings = chat.settings
+    finder = TopicFinder(
+        chat.store,
+        worker=TopicWorker(settings.topics_model_path or model_in_force(settings.data_directory)),
+        record=chat.dispatch.record,
+        clock=chat.clock,
+        metrics=chat.metrics,
+    )
+
+    def note(shop: str, recorded: log.Recorded) -> None:
+        if isinstance(recorded.event, MessageSent) and recorded.event.message.author.kind == "customer":
+            finder.note(shop)
+
+    async def check_topics() -> str | None:
+        return finder.trouble()
+
+    chat.dispatch.watch(note)
+    chat.degradations["topics"] = check_topics
+    return finder
 
 
 def _make_link(settings: Settings) -> Link:
