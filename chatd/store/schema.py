@@ -235,7 +235,6 @@ events = Table(
         postgresql_where=text("in_thread"),
     ),
     Index("ix_events_passing", "at", sqlite_where=text("NOT in_thread"), postgresql_where=text("NOT in_thread")),
-    sqlite_with_rowid=False,
 )
 
 results = Table(
