@@ -8,9 +8,13 @@ on the way. See docs/load.md.
     client       one client: hello, resume, what was heard; a sender of messages
     check        numbers that must rise by one: losses, doubles, disorder
     traffic      senders and receivers together: windows, paces, latencies
-    scenarios    pairs, fanout, idle, storm
+    scenarios    pairs and fanout; crowds: idle, handshakes, storm
+    turns        systems and scenarios in turns
     systems      what can be loaded, and how it is started; chatd is the first
+    peers        the systems that chatd is compared with
+    registry     all of them by name
     processes    starting a server on a core of its own
     measure      percentiles, medians, CPU and memory of a process
-    report       rows, JSON, HTML; plots: its pictures
+    report       rows, JSON, HTML; plots: its pictures; markdown: a table for the README
+    goals        what chatd has set itself beside others, and whether a run shows it
 """

@@ -7,22 +7,30 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 import uvloop
+from click.core import ParameterSource
 
-from load.client import Cut
 from load.dialects import Codec
 from load.elsewhere import ChatdElsewhere, Refused, StaffLogin, resolve
-from load.processes import NotStarted, allow_open_files, cores
-from load.report import document, machine, rows_of, table, write_html, write_json
+from load.goals import CHATD, goals_table
+from load.peers.cache import Unavailable
+from load.processes import allow_open_files, cores
+from load.registry import SYSTEMS
+from load.report import document, machine, rows_of, table, write_html, write_json, write_markdown
 from load.scenarios import Plan, Run
-from load.systems import SYSTEMS, System
-from load.turns import SCENARIOS, take_turns
-from load.websocket import HandshakeRefused
+from load.systems import System
+from load.turns import FAILURES, SCENARIOS, Skipped, first_of, take_many_turns, take_turns
+
+COMPARE = "compare"
+COMPARED = ("pairs", "fanout", "idle", "handshakes")
+COMPARING = MappingProxyType({"seconds": 3.0, "followers": 1_000, "connections": 2_000})
+"""What `compare` does unless it is asked for something else."""
 
 FILES_RESERVED = 200
 PROGRESS_SECONDS = 2.0  # between two lines, where the output is no terminal
@@ -64,7 +72,7 @@ class ProgressLine:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120})
-@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.argument("scenario", type=click.Choice([*SCENARIOS, COMPARE]))
 @click.option("--seconds", type=click.FloatRange(0.2, 600), default=5.0, help="How long each workload is measured.")
 @click.option("--warm-seconds", type=click.FloatRange(0, 60), default=1.0, help="How long it runs before that.")
 @click.option("--turns", type=click.IntRange(1, 20), default=3, help="Rows are the medians of so many.")
@@ -76,6 +84,7 @@ class ProgressLine:
 @click.option("--followers", type=click.IntRange(1, 10_000), default=200, help="fanout: staff who follow.")
 @click.option("--burst", type=click.IntRange(2, 100), default=10, help="fanout: messages in a burst.")
 @click.option("--connections", type=click.IntRange(1, 25_000), default=1_000, help="idle and storm: customers.")
+@click.option("--handshakes", type=click.IntRange(1, 25_000), default=1_000, help="handshakes: customers.")
 @click.option("--missed", type=click.IntRange(1, 20), default=2, help="storm: messages that each misses.")
 @click.option("--text-characters", type=click.IntRange(1, 4_000), default=120, help="Length of a message.")
 @click.option("--codec", type=click.Choice(["msgpack", "json"]), default="msgpack", help="What chatd is spoken to in.")
@@ -95,6 +104,12 @@ class ProgressLine:
 @click.option(
     "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with plots there."
 )
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write a table for a README there; - is standard output.",
+)
 def main(
     scenario: str,
     turns: int,
@@ -109,18 +124,26 @@ def main(
     pids: Sequence[int],
     json_file: Path | None,
     html_file: Path | None,
+    markdown_file: Path | None,
     **amounts: float,
 ) -> None:
     """Load a system, check that nothing is lost, doubled or out of order, and say what it cost.
 
     \b
-    pairs    customers and agents who write to each other: saturated, then at a pace
-    fanout   a customer whose messages reach many staff: singly, then in bursts
-    idle     many connections that say nothing
-    storm    many customers who are cut off, miss messages and all come back at once
+    pairs       customers and agents who write to each other: saturated, then at a pace
+    fanout      a customer whose messages reach many staff: singly, then in bursts
+    idle        many connections that say nothing
+    handshakes  customers who are known already connect
+    storm       many customers who are cut off, miss messages and all come back at once
+    compare     pairs, fanout, idle and handshakes of chatd and of other systems, in turns
+
+    Other systems are installed into var/peers when they are first asked for.
 
     Without --url it starts a chatd of its own in a temporary folder and removes it again.
     """
+    comparing = scenario == COMPARE
+    if comparing:
+        codec, names, amounts = _for_comparing(url, codec, names, amounts)
     plan = Plan(**amounts)  # type: ignore[arg-type]
     _require_files(scenario, plan)
     if url is None:
@@ -128,28 +151,70 @@ def main(
     else:
         systems = [_elsewhere(codec, url, anywhere, shop, origin, staff, tuple(pids))]
     systems = _able(scenario, systems)
-    pinned = cores() if pin and url is None else None
     line = ProgressLine()
-    about = machine(pinned)
-    try:
-        runs = uvloop.run(
-            _until_told(
-                take_turns(scenario, systems, plan, turns=turns, cores=pinned, progress=line.show, done=line.done)
-            )
-        )
-    except* (NotStarted, Refused, HandshakeRefused, Cut, OSError) as group:
+    skipped: list[Skipped] = []
+
+    def skip(one: Skipped) -> None:
         line.clear()
-        raise Failed(_first(group)) from None
-    if runs is None:
-        raise Failed("stopped before the end; there is nothing to report.")
-    whole = document(runs, plan, about)
+        click.secho(f"SKIPPED: {one.system}: {one.reason}", fg="yellow", err=True)
+        skipped.append(one)
+
+    described = _prepared(systems, skip, line)
+    systems = [system for system in systems if system.name in described]
+    pinned = cores() if pin and url is None else None
+    about = machine(pinned)
+    how = {"turns": turns, "cores": pinned, "progress": line.show, "done": line.done}
+    try:
+        running = (
+            take_many_turns(COMPARED, systems, plan, skip=skip, **how)  # type: ignore[arg-type]
+            if comparing
+            else take_turns(scenario, systems, plan, **how)  # type: ignore[arg-type]
+        )
+        runs = uvloop.run(_until_told(running))
+    except* FAILURES as group:
+        line.clear()
+        raise Failed(first_of(group)) from None
+    if not runs:
+        raise Failed("stopped before the end, or nothing could be run; there is nothing to report.")
+    whole = document(runs, plan, about, systems=described, skipped=skipped, comparing=comparing)
     click.echo(table(rows_of(runs)))
-    if json_file is not None:
-        write_json(json_file, whole)
-    if html_file is not None:
-        write_html(html_file, whole)
-    if any(run.faults.any for run in runs):
+    for goal, asked, found, verdict in goals_table(whole["goals"]):
+        click.echo(f"{verdict:>12}  {goal}: {found}; {asked}")
+    for file, write in ((json_file, write_json), (html_file, write_html), (markdown_file, write_markdown)):
+        if file is not None:
+            write(file, whole)
+    if any(run.faults.any for run in runs if not comparing or run.system.startswith(CHATD)):
         sys.exit(1)
+
+
+def _for_comparing(
+    url: str | None, codec: Codec, names: Sequence[str], amounts: dict[str, float]
+) -> tuple[Codec, Sequence[str], dict[str, float]]:
+    """What was not asked for is as `COMPARING` has it."""
+    if url is not None:
+        raise click.UsageError("compare starts its systems itself; it takes no --url.")
+
+    def asked(name: str) -> bool:
+        return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+
+    amounts = {name: value if asked(name) else COMPARING.get(name, value) for name, value in amounts.items()}
+    return codec if asked("codec") else "json", names if asked("names") else list(SYSTEMS), amounts
+
+
+def _prepared(systems: Sequence[System], skip: Callable[[Skipped], None], line: ProgressLine) -> dict[str, str]:
+    """What each is, by name; those that cannot be had are told and left out."""
+    described = {}
+    for system in systems:
+        if not system.name.startswith(CHATD):
+            line.show(f"{system.name}: looking for what it needs, installing what is missing")
+        try:
+            described[system.name] = system.prepare()
+        except Unavailable as unavailable:
+            skip(Skipped(system.name, str(unavailable)))
+    line.clear()
+    if not described:
+        raise Failed("no system is left.")
+    return described
 
 
 async def _until_told(running: Coroutine[Any, Any, list[Run]]) -> list[Run] | None:
@@ -165,7 +230,13 @@ async def _until_told(running: Coroutine[Any, Any, list[Run]]) -> list[Run] | No
 
 
 def _require_files(scenario: str, plan: Plan) -> None:
-    needed = {"pairs": 2 * plan.pairs, "fanout": plan.followers}.get(scenario, plan.connections) + FILES_RESERVED
+    most = max(2 * plan.pairs, plan.followers, plan.connections, plan.handshakes)
+    needed = {
+        "pairs": 2 * plan.pairs,
+        "fanout": plan.followers,
+        "handshakes": plan.handshakes,
+        COMPARE: most,
+    }.get(scenario, plan.connections) + FILES_RESERVED
     allowed = allow_open_files()
     if needed > allowed:
         raise Failed(
@@ -196,7 +267,8 @@ def _elsewhere(
 
 def _able(scenario: str, systems: Sequence[System]) -> list[System]:
     """Those that can take part; the others are told, for a row that is missing looks like one that was forgotten."""
-    able = [system for system in systems if scenario in system.scenarios]
+    wanted = set(COMPARED) if scenario == COMPARE else {scenario}
+    able = [system for system in systems if wanted & system.scenarios]
     for system in systems:
         if system not in able:
             reason = "it needs --staff" if isinstance(system, ChatdElsewhere) else "it has nothing of the kind"
@@ -204,13 +276,6 @@ def _able(scenario: str, systems: Sequence[System]) -> list[System]:
     if not able:
         raise Failed(f"no system is left for {scenario}.")
     return able
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__
 
 
 if __name__ == "__main__":

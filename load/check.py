@@ -32,22 +32,22 @@ class Faults(msgspec.Struct):
             self.notes.append(sentence)
 
     def add(self, other: Faults) -> None:
-        for name in _COUNTS:
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for sentence in other.notes:
             self.note(sentence)
 
     @property
     def any(self) -> bool:
-        return any(getattr(self, name) for name in _COUNTS)
+        return any(getattr(self, name) for name in COUNTS)
 
     def told(self) -> str:
         """In words; empty when there is nothing to tell."""
-        counted = [f"{count} {name}" for name in _COUNTS if (count := getattr(self, name))]
+        counted = [f"{count} {name}" for name in COUNTS if (count := getattr(self, name))]
         return ", ".join(counted)
 
 
-_COUNTS = Faults.__struct_fields__[:-1]
+COUNTS = Faults.__struct_fields__[:-1]
 
 
 class Sequence:

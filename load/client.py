@@ -13,7 +13,21 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from load.check import Sequence as Numbers
-from load.dialects import ACK, COUNTER_MAX, EVENT, EVENTS, REFUSED, WELCOME, Dialect
+from load.dialects import (
+    ACK,
+    ANSWER,
+    COUNTER_MAX,
+    EVENT,
+    EVENTS,
+    REFUSED,
+    SEVERAL,
+    STEP,
+    WELCOME,
+    Dialect,
+    Frame,
+    Greeting,
+    Unexpected,
+)
 from load.websocket import Memo, WebSocket, open_websocket
 
 if TYPE_CHECKING:
@@ -52,7 +66,9 @@ class Client:
     """See the module's text. Clients that follow the same stream may share a `memo`."""
 
     __slots__ = (
+        "_early",
         "_epoch",
+        "_greeting",
         "_leaving",
         "_ponged",
         "_seat",
@@ -73,6 +89,8 @@ class Client:
         self._socket: WebSocket | None = None
         self._token: str | None = None
         self._epoch: str | None = None
+        self._greeting: Greeting | None = None
+        self._early: list[bytes] = []
         self._welcomed: asyncio.Future[None] | None = None
         self._ponged: asyncio.Future[None] | None = None
         self._leaving = False
@@ -93,34 +111,60 @@ class Client:
     # ------------------------------------------------------------------ coming and going
 
     async def open(self) -> None:
-        """Connect, say hello, wait for the welcome. Raises `OSError`, `HandshakeRefused`, `Cut`."""
+        """Connect, say hello, wait for the welcome. Raises `OSError`, `HandshakeRefused`, `Cut`, `Unexpected`."""
         seat = self._seat
         self._leaving = False
+        self._early.clear()
         async with asyncio.timeout(OPEN_SECONDS):
             dialect = seat.dialect
             self._socket = await open_websocket(
                 seat.url,
                 self,
-                dialect.read,
+                dialect.reader(),
                 origin=seat.origin,
                 subprotocol=dialect.subprotocol,
                 binary=dialect.binary,
                 memo=self.memo,
                 address=seat.address,
             )
-            if not dialect.greets:
-                return
             fields = dict(seat.hello())
             if self._token is not None:
                 fields["token"] = self._token
             if self._epoch is not None:
                 fields["resume"] = {"epoch": self._epoch, "number": self.stream.last}
+            self._greeting = dialect.greeting(fields)
+            if self._greeting is None:
+                return
             self._welcomed = asyncio.get_running_loop().create_future()
-            self._socket.send(dialect.hello(fields))
             try:
+                if opening := next(self._greeting):
+                    self._socket.send(opening)
+                early, self._early = self._early, []
+                for payload in early:
+                    self._step(payload)
                 await self._welcomed
             finally:
-                self._welcomed = None
+                self._welcomed = self._greeting = None
+
+    def _step(self, payload: bytes) -> None:
+        """The server has said the next thing in a longer greeting. What came in one read with its answer to the
+        handshake comes before anybody asked."""
+        if self._greeting is None or self._welcomed is None:
+            self._early.append(payload)
+            return
+        if self._welcomed.done():
+            return
+        try:
+            if answer := self._greeting.send(payload):
+                self.send_all([answer])
+        except StopIteration:
+            self._welcomed.set_result(None)
+        except Unexpected as unexpected:
+            self._welcomed.set_exception(unexpected)
+
+    def forget(self) -> None:
+        """Come as on a new page next time: known, but with no place in the stream."""
+        self._epoch = None
 
     def leave(self) -> None:
         """A goodbye in good order; nobody waits for the answer."""
@@ -170,14 +214,24 @@ class Client:
                         heard = self.heard[name] = Numbers()
                     if heard.take(counter) and sender.client is not self:
                         traffic.arrived(sender, counter, now)
-            elif kind == EVENTS:
-                self._take_run(frame, now)
             elif kind == ACK:
                 traffic.acknowledged(frame, now)
-            elif kind == WELCOME:
-                self._begin(frame)
-            elif kind == REFUSED:
-                traffic.refused(frame)
+            else:
+                self._take_other(kind, frame, now)
+
+    def _take_other(self, kind: int, frame: Frame, now: int) -> None:
+        if kind == EVENTS:
+            self._take_run(frame, now)
+        elif kind == WELCOME:
+            self._begin(frame)
+        elif kind == REFUSED:
+            self._traffic.refused(frame)
+        elif kind == SEVERAL:
+            self.take(frame[1])
+        elif kind == STEP:
+            self._step(frame[1])
+        elif kind == ANSWER:
+            self.send_all([frame[1]])
 
     def _take_run(self, frame: tuple[Any, ...], now: int) -> None:
         """In order: one step for all of them. Not in order: one by one."""

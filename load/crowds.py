@@ -1,4 +1,4 @@
-"""Many connections: *idle* and *storm*.
+"""Many connections: *idle*, *handshakes* and *storm*.
 
 idle     N customers connect, say hello, and then nothing: handshakes a second, memory for each, and whether all are
          still there at the end
@@ -32,7 +32,7 @@ BYSTANDERS_PER_SECOND = 50.0
 
 
 async def idle(running: Running, plan: Plan, progress: Progress) -> list[Run]:
-    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids, running.core)
     workload = f"idle-{plan.connections}"
     try:
         first = [traffic.client(running.customer(0)) for _ in range(FIRST_CONNECTIONS)]
@@ -80,9 +80,44 @@ async def _silent(clients: Sequence[Client]) -> int:
     return answers.count(False)
 
 
+async def handshakes(running: Running, plan: Plan, progress: Progress) -> list[Run]:
+    """What a connection costs by itself: all have been here before, and come as on a new page, with the token that they
+    were given then. Of a relay it is the bare handshake and the greeting of its protocol."""
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids, running.core)
+    workload = f"handshakes-{plan.handshakes}"
+    try:
+        crowd = [traffic.client(running.customer(number % running.rooms)) for number in range(plan.handshakes)]
+        await open_all(crowd, at_once=OPENED_AT_ONCE, progress=lambda line: progress(f"{workload}  {line}"))
+        await traffic.leave()
+        for customer in crowd:
+            customer.forget()
+        await asyncio.sleep(QUIET_SECONDS)
+
+        cpu, start, own = meter.cpu_seconds(), time.perf_counter(), time.process_time()
+        await open_all(crowd, at_once=OPENED_AT_ONCE, progress=lambda line: progress(f"{workload}  {line}"))
+        seconds = time.perf_counter() - start
+        cpu_seconds = None if cpu is None else (meter.cpu_seconds() or 0.0) - cpu
+        return [
+            Run(
+                workload=workload,
+                handshakes_per_s=rounded(plan.handshakes / seconds),
+                faults=traffic.judge(),
+                detail={
+                    "cpu_us_per_handshake": None
+                    if cpu_seconds is None
+                    else rounded(cpu_seconds * 1e6 / plan.handshakes),
+                    "server_cpu_share": None if cpu_seconds is None else rounded(cpu_seconds / seconds, 3),
+                    "client_cpu_share": rounded((time.process_time() - own) / seconds, 3),
+                },
+            )
+        ]
+    finally:
+        await traffic.leave()
+
+
 async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
     traffic, beside = Traffic(plan.settle_seconds), Traffic(plan.settle_seconds)
-    meter = Meter(running.pids)
+    meter = Meter(running.pids, running.core)
     workload = f"storm-{plan.connections}"
     try:
         bystanders = await open_pairs(beside, running, plan, count=1)

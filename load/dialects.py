@@ -5,29 +5,35 @@
     (ACK, sender, counter, conversation)
     (WELCOME, epoch, number, resumed, token)
     (REFUSED, sender, counter, sentence)
+    (STEP, payload)            a step of a longer greeting, which `Dialect.greeting` goes on from
+    (ANSWER, payload)          to be sent back at once: the answer to a heartbeat
+    (SEVERAL, frames)          what one WebSocket message held
     (OTHER,)
 
-A message's id is its sender's name and a counter, `name-00000001`: who reads it knows what must come next.
+A message's id is its sender's name and a counter, `name-00000001`: who reads it knows what must come next. chatd and
+bare relays are here; the languages of other systems stand beside those, in `load.peers`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 import msgpack
 
 from chatd.wire.frames import VERSION
 
-EVENT, EVENTS, ACK, WELCOME, REFUSED, OTHER = range(6)
+EVENT, EVENTS, ACK, WELCOME, REFUSED, STEP, ANSWER, SEVERAL, OTHER = range(9)
 
 COUNTER_DIGITS = 8
 COUNTER_MAX = 10**COUNTER_DIGITS - 1
-_PLACEHOLDER = "9" * COUNTER_DIGITS
+PLACEHOLDER = "9" * COUNTER_DIGITS
 
 Codec = Literal["json", "msgpack"]
 Frame = tuple[Any, ...]
+Read = Callable[[bytes], Frame]
+Greeting = Generator[bytes, bytes, None]
 
 
 def split_id(client_id: Any) -> tuple[str | None, int]:
@@ -37,11 +43,19 @@ def split_id(client_id: Any) -> tuple[str | None, int]:
     return None, 0
 
 
+def _one_by_one(frames: Iterable[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        if frame[0] == SEVERAL:
+            yield from _one_by_one(frame[1])
+        else:
+            yield frame
+
+
 def folded(frames: list[Frame]) -> list[Frame]:
     """The same with runs of consecutive messages of one sender as one entry each: whoever is told the same again and
     again then checks a burst in one step."""
     found: list[Frame] = []
-    for frame in frames:
+    for frame in _one_by_one(frames):
         last = found[-1] if found else (OTHER,)
         if frame[0] == EVENT and frame[2] is not None:
             if last[0] == EVENTS and frame == (EVENT, last[1] + last[5], last[2], last[3] + last[5], last[4]):
@@ -59,7 +73,7 @@ class Template:
     __slots__ = ("_head", "_tail")
 
     def __init__(self, encoded: bytes) -> None:
-        self._head, found, self._tail = encoded.partition(_PLACEHOLDER.encode())
+        self._head, found, self._tail = encoded.partition(PLACEHOLDER.encode())
         assert found, "a message carries its id"
 
     def at(self, counter: int) -> bytes:
@@ -67,7 +81,7 @@ class Template:
 
 
 class Dialect(Protocol):
-    """One system's language."""
+    """One system's language, as one client speaks it."""
 
     @property
     def subprotocol(self) -> str | None: ...
@@ -76,45 +90,51 @@ class Dialect(Protocol):
     def binary(self) -> bool: ...
 
     @property
-    def greets(self) -> bool:
-        """Whether a connection begins with a hello that a welcome answers."""
-
-    @property
     def acknowledges(self) -> bool: ...
 
-    def hello(self, fields: Mapping[str, Any]) -> bytes: ...
+    def greeting(self, fields: Mapping[str, Any]) -> Greeting | None:
+        """How a connection begins: yields what is to be sent (nothing: the server speaks first) and is given each STEP
+        that follows; when it returns, or a WELCOME comes, the client is in. None: it is in at once. May raise
+        `Unexpected`."""
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template: ...
 
-    def read(self, payload: bytes) -> Frame: ...
+    def reader(self) -> Read:
+        """What reads the payloads of one connection."""
+
+
+class Unexpected(Exception):
+    """The server greets otherwise than expected. The sentence has what it said."""
 
 
 class ChatdDialect:
     """docs/protocol.md, in JSON or MessagePack. Decoded by other libraries than chatd's own, so that a fault of its
     encoder would show here."""
 
-    greets = True
     acknowledges = True
 
     def __init__(self, codec: Codec) -> None:
-        self.subprotocol = f"chatd.v1.{codec}"
+        self.subprotocol: str = f"chatd.v1.{codec}"
         self.binary = codec == "msgpack"
 
     def _encode(self, frame: Mapping[str, Any]) -> bytes:
         return msgpack.packb(frame) if self.binary else json.dumps(frame, separators=(",", ":")).encode()
 
-    def hello(self, fields: Mapping[str, Any]) -> bytes:
-        return self._encode({"type": "hello", "version": VERSION, **fields})
+    def greeting(self, fields: Mapping[str, Any]) -> Greeting:
+        yield self._encode({"type": "hello", "version": VERSION, **fields})
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
         frame: dict[str, Any] = {
             "type": "send_message",
-            "id": f"{sender}-{_PLACEHOLDER}",
+            "id": f"{sender}-{PLACEHOLDER}",
             "parts": [{"type": "text", "text": text}],
         }
         if conversation is not None:
             frame["conversation"] = conversation
         return Template(self._encode(frame))
+
+    def reader(self) -> Read:
+        return self.read
 
     def read(self, payload: bytes) -> Frame:
         frame = msgpack.unpackb(payload) if self.binary else json.loads(payload)
@@ -136,20 +156,27 @@ class ChatdDialect:
 
 
 class RelayDialect:
-    """A bare relay: whatever one says, everybody else in the room is sent, and nothing is kept or answered. The only
-    number is that of the sender."""
+    """A bare relay: whatever one says, everybody else in the room is sent. The only number is that of the sender.
+    `acknowledges`: it answers `{"ack": id}` to the sender, once it has kept the message."""
 
     subprotocol = None
     binary = False
-    greets = False
-    acknowledges = False
 
-    def hello(self, fields: Mapping[str, Any]) -> bytes:
-        raise AssertionError("a relay knows no hello")
+    def __init__(self, *, acknowledges: bool = False) -> None:
+        self.acknowledges = acknowledges
+
+    def greeting(self, fields: Mapping[str, Any]) -> None:
+        return None
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
-        return Template(json.dumps({"id": f"{sender}-{_PLACEHOLDER}", "text": text}, separators=(",", ":")).encode())
+        return Template(json.dumps({"id": f"{sender}-{PLACEHOLDER}", "text": text}, separators=(",", ":")).encode())
+
+    def reader(self) -> Read:
+        return self.read
 
     def read(self, payload: bytes) -> Frame:
-        sender, counter = split_id(json.loads(payload)["id"])
+        frame = json.loads(payload)
+        if "ack" in frame:
+            return (ACK, *split_id(frame["ack"]), None)
+        sender, counter = split_id(frame["id"])
         return (EVENT, counter, sender, counter, None)

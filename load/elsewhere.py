@@ -132,6 +132,9 @@ class ChatdElsewhere:
         self._login = login
         self._pids = pids
 
+    def prepare(self) -> str:
+        return f"chatd at {self._url}; {self._dialect.subprotocol}"
+
     @contextlib.asynccontextmanager
     async def running(self, *, rooms: int, core: int | None) -> AsyncIterator[Running]:
         """One room, the shop's, whatever is asked for; and it stays on the cores on which it is."""
@@ -150,7 +153,7 @@ class ChatdElsewhere:
             await asyncio.to_thread(login.log_in)
             renewing = asyncio.create_task(_renew(login))
         try:
-            yield Running(self._pids, 1, self._dialect, customer, staff)
+            yield Running(self._pids, 1, customer, staff)
         finally:
             if renewing is not None:
                 renewing.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 from collections.abc import Iterable, Sequence
@@ -59,23 +60,55 @@ def _value(bucket: int) -> int:
 
 
 class Meter:
-    """CPU and memory of the server's processes. Without any (a server elsewhere), nothing is measured."""
+    """CPU and memory of the server's processes and of all that they have started. Without any (a server elsewhere),
+    nothing is measured."""
 
-    def __init__(self, pids: Sequence[int]) -> None:
+    def __init__(self, pids: Sequence[int], core: int | None = None) -> None:
         self.pids = tuple(pids)
+        self.core = core
 
     def cpu_seconds(self) -> float | None:
         """Of all their threads, in user and kernel space, since their start; to 10 ms."""
-        return sum(map(cpu_seconds_of, self.pids)) if self.pids else None
+        return sum(map(cpu_seconds_of, with_children(self.pids))) if self.pids else None
 
     def rss_kib(self) -> int | None:
-        return sum(map(rss_kib_of, self.pids)) if self.pids else None
+        return sum(map(rss_kib_of, with_children(self.pids))) if self.pids else None
+
+
+def with_children(pids: Iterable[int]) -> list[int]:
+    """These processes and all below them."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parents.setdefault(int(_stat_fields(int(entry.name))[1]), []).append(int(entry.name))
+    found = list(pids)
+    for pid in found:  # grows while it is walked
+        found += parents.get(pid, ())
+    return found
+
+
+def core_busy_seconds(core: int | None) -> float | None:
+    """How long this core has been at work since the machine's start, whoever for; to 10 ms. What a hypervisor took
+    counts as well."""
+    if core is None:
+        return None
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        name, _, rest = line.partition(" ")
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, rest.split()[:8])
+            return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+    return None
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """proc(5), from the state on. The program's name, in brackets, may hold anything: fields count from its end."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
 
 
 def cpu_seconds_of(pid: int) -> float:
-    """utime and stime of proc(5). The program's name, in brackets, may hold anything: fields count from its end."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+    """utime and stime, and those of children that have ended."""
+    return sum(map(int, _stat_fields(pid)[11:15])) / _TICKS_PER_SECOND
 
 
 def rss_kib_of(pid: int) -> int:

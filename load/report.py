@@ -11,19 +11,24 @@ import json
 import os
 import platform
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from chatd import __version__
 from load.check import Faults
+from load.goals import goals_table, judged
+from load.markdown import markdown
 from load.measure import median, rounded
 from load.plots import bars, lines
 from load.scenarios import Plan, Run
+from load.turns import Skipped
 
 MEASURES = (
     "cpu_us_per_delivery",
@@ -74,11 +79,23 @@ def machine(pinned: tuple[int, int] | None) -> dict[str, Any]:
     }
 
 
-def document(runs: Sequence[Run], plan: Plan, about: dict[str, Any]) -> dict[str, Any]:
+def document(
+    runs: Sequence[Run],
+    plan: Plan,
+    about: dict[str, Any],
+    *,
+    systems: Mapping[str, str] = MappingProxyType({}),
+    skipped: Sequence[Skipped] = (),
+    comparing: bool = False,
+) -> dict[str, Any]:
+    """All that is reported. `systems`: what each is, by name. `comparing`: the goals are judged as well."""
     return {
         "format": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": about,
+        "machine": {**about, "load_average_at_end": rounded(os.getloadavg()[0], 2)},
+        "systems": dict(systems),
+        "skipped": [asdict(one) for one in skipped],
+        "goals": judged(runs) if comparing else [],
         "plan": msgspec.to_builtins(plan),
         "rows": rows_of(runs),
         "runs": [msgspec.to_builtins(run) for run in runs],
@@ -86,8 +103,20 @@ def document(runs: Sequence[Run], plan: Plan, about: dict[str, Any]) -> dict[str
 
 
 def write_json(path: Path, whole: dict[str, Any]) -> None:
+    write_text(path, json.dumps(whole, indent=1) + "\n")
+
+
+def write_markdown(path: Path, whole: dict[str, Any]) -> None:
+    write_text(path, markdown(whole))
+
+
+def write_text(path: Path, text: str) -> None:
+    """`-` is standard output."""
+    if str(path) == "-":
+        print(text, end="")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -121,8 +150,7 @@ svg{max-width:100%;height:auto}
 
 
 def write_html(path: Path, whole: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(whole), encoding="utf-8")
+    write_text(path, page(whole))
 
 
 def page(whole: dict[str, Any]) -> str:
@@ -139,16 +167,33 @@ def page(whole: dict[str, Any]) -> str:
         f"<title>chatd under load</title><style>{_STYLE}</style></head><body>",
         f"<h1>chatd under load</h1><p>{html.escape(whole['made_at'])}</p>",
         _verdict(runs),
+        *_skipped(whole["skipped"]),
+        *(_goals(whole["goals"]) if whole["goals"] else ()),
         "<h2>Results</h2>",
         _html_table(FIELDS, [[shown(row[name]) for name in FIELDS] for row in rows]),
         *_plots(rows, runs),
         "<h2>Every turn</h2>",
         _html_table(*_turns(runs)),
+        *(
+            ("<h2>Systems</h2>", _html_table(("system", "what it is"), list(whole["systems"].items())))
+            if whole["systems"]
+            else ()
+        ),
         "<h2>Machine and plan</h2>",
         _html_table(("what", "value"), [[name, shown(value)] for name, value in facts.items()]),
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _skipped(skipped: Sequence[Row]) -> list[str]:
+    return [
+        f'<p class="bad">Skipped: {html.escape(one["system"])}: {html.escape(one["reason"])}</p>' for one in skipped
+    ]
+
+
+def _goals(goals: Sequence[Row]) -> list[str]:
+    return ["<h2>Goals</h2>", _html_table(("goal", "asked", "found", "verdict"), goals_table(goals))]
 
 
 def _verdict(runs: Sequence[Row]) -> str:

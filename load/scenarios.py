@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     followers: int = 200
     burst: int = 10
     connections: int = 1_000
+    handshakes: int = 1_000
     missed: int = 2
     text_characters: int = 120
 
@@ -85,6 +86,8 @@ def run_of(workload: str, span: Span, faults: Faults, **detail: Any) -> Run:
             "sent_per_s": rounded(span.sent / span.seconds) if span.seconds else None,
             "server_cpu_share": rounded(cpu / span.seconds, 3) if cpu is not None and span.seconds else None,
             "client_cpu_share": rounded(span.client_cpu_share, 3),
+            "others_on_server_core": rounded(span.others_on_server_core, 3),
+            "others_on_client_core": rounded(span.others_on_client_core, 3),
             **detail,
         },
         curve=span.delivered.curve(PERCENTS),
@@ -129,7 +132,7 @@ async def pairs(running: Running, plan: Plan, progress: Progress) -> list[Run]:
 
 
 async def _pairs(running: Running, plan: Plan, progress: Progress, *, saturated: bool) -> Run:
-    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids, running.core)
     try:
         senders = await open_pairs(traffic, running, plan, count=plan.pairs)
         if saturated:
@@ -154,7 +157,7 @@ async def fanout(running: Running, plan: Plan, progress: Progress) -> list[Run]:
 
 async def _fanout(running: Running, plan: Plan, progress: Progress, *, burst: int) -> Run:
     """The next burst goes out when everybody has the last one, so `p99_us` is the time to reach nearly all of them."""
-    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids)
+    traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids, running.core)
     name = "single" if burst == 1 else f"bursts-of-{burst}"
     workload = f"fanout-{plan.followers}/{name}"
     try:

@@ -1,10 +1,8 @@
-"""What can be loaded: a system is started, gives seats to customers and staff, and ends.
+"""What can be loaded: a system is started, gives seats to customers and staff, and ends. `Chatd` is the first: this
+chatd, as processes of its own in a temporary folder, with shops and staff made in its store.
 
-    Chatd            this chatd, as a process of its own in a temporary folder, with shops and staff made in its store
-    StarletteRelay   Starlette on uvicorn, relaying between the sockets of a room and keeping nothing: the baseline
-
-A chatd that runs already is in `load.elsewhere`. A further system needs a class with the four members of `System`, a
-`Dialect` if it speaks another language, and a line in `SYSTEMS`.
+A chatd that runs already is in `load.elsewhere`, other systems are in `load.peers`. A further one needs a class with
+the members of `System`, a `Dialect` if it speaks another language, and a line in `load.registry`.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import sys
 import tempfile
 import time
@@ -23,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from chatd import __version__
 from chatd.config import Settings, variable_of
 from chatd.store.contract import Transaction
 from chatd.store.migrations import migrate
@@ -31,13 +29,13 @@ from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import add_session, add_staff
 from chatd.web.tokens import hash_token, make_ticket, new_session_token
 from load.client import Seat
-from load.dialects import ChatdDialect, Codec, Dialect, RelayDialect
-from load.processes import serving
+from load.dialects import ChatdDialect, Codec
+from load.peers.redis import redis_program, redis_running
+from load.processes import LOCAL, port_in, serving
 
 SHOP_ORIGIN = "https://shop.example"
 OWN_ORIGIN = "http://localhost:8000"
 SESSION_MS = 86_400_000
-LOCAL = "127.0.0.1"
 
 # Above what any run asks for: the harness measures the server, and not the manners that it teaches its clients.
 LIMITS_LIFTED = MappingProxyType({"commands_per_window_max": "1000000", "connections_per_address_max": "1000000"})
@@ -46,21 +44,29 @@ LIMITS_LIFTED = MappingProxyType({"commands_per_window_max": "1000000", "connect
 @dataclass(frozen=True)
 class Running:
     """A system that serves now. `rooms`: shops, or whatever keeps pairs apart; customers and staff of a room hear each
-    other. `pids` are its processes as far as they are on this machine."""
+    other. `pids` are its processes as far as they are on this machine, `core` is the one to which they are pinned."""
 
     pids: tuple[int, ...]
     rooms: int
-    dialect: Dialect
     customer: Callable[[int], Seat]
     staff: Callable[[int], Seat]
+    core: int | None = None
 
 
 class System(Protocol):
     """`persisted`: whether what it acknowledges is on disk. `scenarios`: those that it can take part in."""
 
-    name: str
-    persisted: bool
-    scenarios: frozenset[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def persisted(self) -> bool: ...
+
+    @property
+    def scenarios(self) -> frozenset[str]: ...
+
+    def prepare(self) -> str:
+        """Install what it needs, and say what it is, with versions. Waits; raises `Unavailable`."""
 
     def running(self, *, rooms: int, core: int | None) -> AbstractAsyncContextManager[Running]:
         """It serves inside the block, with at least one room and at most `rooms`, on this core if one is named. Raises
@@ -68,21 +74,38 @@ class System(Protocol):
 
 
 class Chatd:
-    name = "chatd"
-    persisted = True
-    scenarios = frozenset({"pairs", "fanout", "idle", "storm"})
+    """`workers`: so many processes on one port, told of each other by Redis. `nodes`: two chatds, each with a port, on
+    one database and one Redis; customers are at the first, staff at the second."""
 
-    def __init__(self, codec: Codec) -> None:
+    persisted = True
+    scenarios = frozenset({"pairs", "fanout", "idle", "storm", "handshakes", "day"})
+
+    def __init__(self, codec: Codec, *, workers: int = 1, nodes: int = 1, name: str = "chatd") -> None:
+        self.name = name
         self._dialect = ChatdDialect(codec)
+        self._workers = workers
+        self._nodes = nodes
+        if nodes > 1 or workers > 1:
+            self.scenarios = frozenset({"pairs"})
+
+    def prepare(self) -> str:
+        if self._nodes > 1 or self._workers > 1:
+            redis_program()
+        many = f", {self._nodes} nodes over Redis" if self._nodes > 1 else ""
+        many += f", {self._workers} workers over Redis" if self._workers > 1 else ""
+        return f"chatd {__version__}{many}: stored (SQLite, synced), acknowledged, checked; {self._dialect.subprotocol}"
 
     @contextlib.asynccontextmanager
-    async def running(self, *, rooms: int, core: int | None) -> AsyncIterator[Running]:
-        with tempfile.TemporaryDirectory(prefix="chatd-load-") as folder:
+    async def running(
+        self, *, rooms: int, core: int | None, extra: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[Running]:
+        """`extra`: settings by name."""
+        async with contextlib.AsyncExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatd-load-"))
             settings = Settings(data_directory=Path(folder), base_url=OWN_ORIGIN)
             await asyncio.to_thread(migrate, settings)
             made = await _furnish(settings, rooms)
-            environ = {name: value for name, value in os.environ.items() if not name.startswith("CHATD_")}
-            for name, value in {
+            wanted = {
                 "data_directory": folder,
                 "secret": settings.secret,
                 "base_url": OWN_ORIGIN,
@@ -90,25 +113,36 @@ class Chatd:
                 "port": "0",
                 "topics": "off",  # the peers classify nothing, and its process would take turns with the client's
                 **LIMITS_LIFTED,
-            }.items():
-                environ[variable_of(name)] = value
-            command = (sys.executable, "-m", "chatd", "serve")
-            async with serving(command, environ=environ, sign="chatd listens on", core=core) as (pid, line):
-                port = int(line.partition("chatd listens on ")[2].split()[0].rpartition(":")[2])
-                base = f"ws://{LOCAL}:{port}/v1/socket"
+                **extra,
+            }
+            if self._nodes > 1 or self._workers > 1:
+                wanted["redis_url"] = await stack.enter_async_context(redis_running(core))
+            environ = {name: value for name, value in os.environ.items() if not name.startswith("CHATD_")}
+            environ |= {variable_of(name): value for name, value in wanted.items()}
+            command = [sys.executable, "-m", "chatd", "serve"]
+            if self._workers > 1:
+                command += ["--workers", str(self._workers)]
+            nodes = [
+                await stack.enter_async_context(
+                    serving(command, environ=environ, sign="chatd listens on", times=self._workers, core=core)
+                )
+                for _ in range(self._nodes)
+            ]
+            ports = [port_in(line.partition("chatd listens on ")[2].split()[0]) for _, line in nodes]
+            first, last = (f"ws://{LOCAL}:{port}/v1/socket" for port in (ports[0], ports[-1]))
 
-                def customer(room: int) -> Seat:
-                    return Seat(f"{base}/{made[room][0].key}", LOCAL, SHOP_ORIGIN, self._dialect, dict)
+            def customer(room: int) -> Seat:
+                return Seat(f"{first}/{made[room][0].key}", LOCAL, SHOP_ORIGIN, self._dialect, dict)
 
-                def staff(room: int) -> Seat:
-                    session = made[room][1]
+            def staff(room: int) -> Seat:
+                session = made[room][1]
 
-                    def hello() -> Mapping[str, str]:
-                        return {"ticket": make_ticket(settings.secret, session, int(time.time() * 1_000))}
+                def hello() -> Mapping[str, str]:
+                    return {"ticket": make_ticket(settings.secret, session, int(time.time() * 1_000))}
 
-                    return Seat(base, LOCAL, OWN_ORIGIN, self._dialect, hello)
+                return Seat(last, LOCAL, OWN_ORIGIN, self._dialect, hello)
 
-                yield Running((pid,), rooms, self._dialect, customer, staff)
+            yield Running(tuple(pid for pid, _ in nodes), rooms, customer, staff, core)
 
 
 async def _furnish(settings: Settings, rooms: int) -> list[tuple[Shop, str]]:
@@ -140,27 +174,3 @@ async def _furnish(settings: Settings, rooms: int) -> list[tuple[Shop, str]]:
         return await store.write(job)
     finally:
         await store.close()
-
-
-class StarletteRelay:
-    name = "starlette"
-    persisted = False
-    scenarios = frozenset({"pairs", "fanout", "idle"})
-
-    @contextlib.asynccontextmanager
-    async def running(self, *, rooms: int, core: int | None) -> AsyncIterator[Running]:
-        dialect = RelayDialect()
-        run = secrets.token_hex(3)
-        command = (sys.executable, "-m", "load.starlette_relay")
-        async with serving(command, environ=os.environ, sign="relay listens on", core=core) as (pid, line):
-            port = int(line.rpartition(":")[2])
-
-            def seat(room: int) -> Seat:
-                return Seat(f"ws://{LOCAL}:{port}/rooms/{run}-{room}", LOCAL, None, dialect, dict)
-
-            yield Running((pid,), rooms, dialect, seat, seat)
-
-
-SYSTEMS: Mapping[str, Callable[[Codec], System]] = MappingProxyType(
-    {"chatd": Chatd, "starlette": lambda _codec: StarletteRelay()}
-)

@@ -12,6 +12,7 @@ side, or its acknowledgement to the sender, is handled.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 
 from load.check import Faults
 from load.client import Client, Overrun, Seat, Sender
-from load.measure import Latencies, Meter
+from load.measure import Latencies, Meter, core_busy_seconds
 from load.websocket import Memo
 
 SAMPLE_SECONDS = 0.25
@@ -38,6 +39,8 @@ class Span:
     sent: int = 0
     cpu_seconds: float | None = None
     client_cpu_share: float = 0.0
+    others_on_server_core: float | None = None  # share of that core's time that was neither idle nor the server's
+    others_on_client_core: float | None = None
     delivered: Latencies = field(default_factory=Latencies)
     acked: Latencies = field(default_factory=Latencies)
     rates: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, deliveries/s
@@ -162,6 +165,9 @@ class Traffic:
         span = self.span = Span()
         sent = self._sent()
         cpu, own = meter.cpu_seconds(), time.process_time()
+        here = os.sched_getaffinity(0)
+        own_core = next(iter(here)) if len(here) == 1 else None
+        busy, own_busy = core_busy_seconds(meter.core), core_busy_seconds(own_core)
         start = time.perf_counter()
         at, counted = start, 0
         while (left := start + seconds - time.perf_counter()) > 0:
@@ -175,9 +181,12 @@ class Traffic:
                 progress(f"{now - start:5.1f} s  {rate:11,.0f} delivered/s  {under_way}")
         span.seconds = time.perf_counter() - start
         span.sent = self._sent() - sent
-        span.client_cpu_share = (time.process_time() - own) / span.seconds
+        own = time.process_time() - own
+        span.client_cpu_share = own / span.seconds
         if cpu is not None:
             span.cpu_seconds = (meter.cpu_seconds() or 0.0) - cpu
+        span.others_on_server_core = _others(meter.core, busy, span.cpu_seconds, span.seconds)
+        span.others_on_client_core = _others(own_core, own_busy, own, span.seconds)
         self.span = Span()  # what comes from here on is no part of it
         return span
 
@@ -220,6 +229,14 @@ class Traffic:
         await asyncio.sleep(0.05)
         for client in self.clients:
             client.cut()
+
+
+def _others(core: int | None, busy: float | None, counted: float | None, seconds: float) -> float | None:
+    """The share of a core's time that went to whoever is not counted; not below 0, for clocks are coarse."""
+    now = core_busy_seconds(core)
+    if now is None or busy is None or counted is None:
+        return None
+    return max(0.0, (now - busy - counted) / seconds)
 
 
 def _acknowledged_after(sender: Sender, counter: int) -> int:

@@ -8,22 +8,80 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from load.check import Faults
-from load.crowds import idle, storm
-from load.processes import pinned_to
+from load.client import Cut
+from load.crowds import handshakes, idle, storm
+from load.dialects import Unexpected
+from load.elsewhere import Refused
+from load.processes import NotStarted, pinned_to
 from load.scenarios import Plan, Run, fanout, pairs
 from load.systems import Running, System
 from load.traffic import Progress
+from load.websocket import HandshakeRefused
 
 Scenario = Callable[[Running, Plan, Progress], Awaitable[list[Run]]]
-SCENARIOS: Mapping[str, Scenario] = MappingProxyType({"pairs": pairs, "fanout": fanout, "idle": idle, "storm": storm})
+SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
+    {"pairs": pairs, "fanout": fanout, "idle": idle, "handshakes": handshakes, "storm": storm}
+)
 
 TURN_SECONDS_MAX = 300.0
 """Beyond what the plan itself takes: connecting, settling, starting, ending."""
 
-ROOMS = MappingProxyType({"fanout": 1, "idle": 10, "storm": 2})
+ROOMS = MappingProxyType({"fanout": 1, "idle": 10, "handshakes": 10, "storm": 2})
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A system that takes no part, and why."""
+
+    system: str
+    reason: str
+
+
+FAILURES = (NotStarted, Refused, HandshakeRefused, Cut, Unexpected, OSError, TimeoutError)
+"""What keeps a system from taking part: it does not start, or nobody is let in."""
+
+
+async def take_many_turns(
+    scenarios: Sequence[str],
+    systems: Sequence[System],
+    plan: Plan,
+    *,
+    turns: int,
+    cores: tuple[int, int] | None,
+    progress: Progress,
+    done: Callable[[Run], None],
+    skip: Callable[[Skipped], None],
+) -> list[Run]:
+    """Each of the scenarios, in each turn, with all systems that take part in it, one after the other: what is compared
+    ran minutes apart. A system is started afresh for each, and one that fails is told to `skip` and left out from then
+    on, with what it has shown before."""
+    out: set[str] = set()
+    runs: list[Run] = []
+    for turn in range(1, turns + 1):
+        for scenario in scenarios:
+            for system in systems:
+                if scenario not in system.scenarios or system.name in out:
+                    continue
+                try:
+                    runs += await take_turns(
+                        scenario, [system], plan, turns=1, first=turn, cores=cores, progress=progress, done=done
+                    )
+                except* FAILURES as group:
+                    out.add(system.name)
+                    skip(Skipped(system.name, f"{scenario}: {first_of(group)}"))
+    return runs
+
+
+def first_of(group: BaseException) -> str:
+    """The sentence of the first in a group of errors."""
+    error = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 
 async def take_turns(
@@ -35,6 +93,7 @@ async def take_turns(
     cores: tuple[int, int] | None,
     progress: Progress,
     done: Callable[[Run], None] = lambda _: None,
+    first: int = 1,
 ) -> list[Run]:
     """All runs, in the order in which they ended; each is also told to `done` at once. A turn that takes too long is
     ended and counts as a fault."""
@@ -42,7 +101,7 @@ async def take_turns(
     runs: list[Run] = []
     server_core, client_core = cores if cores is not None else (None, None)
     with pinned_to(client_core):
-        for turn in range(1, turns + 1):
+        for turn in range(first, first + turns):
             for system in systems:
                 async with system.running(rooms=rooms, core=server_core) as running:
                     found = await _turn(scenario, running, plan, progress)

@@ -260,7 +260,7 @@ async def open_websocket(
     port = parts.port or (443 if secure else 80)
     key = base64.b64encode(os.urandom(16))
     lines = [
-        f"GET {parts.path or '/'} HTTP/1.1",
+        f"GET {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Upgrade: websocket",
         "Connection: Upgrade",

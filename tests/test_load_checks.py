@@ -214,7 +214,7 @@ async def careless_relay(fault: str) -> AsyncIterator[Running]:
         def seat(room: int) -> Seat:
             return Seat(f"ws://127.0.0.1:{port}/{room}", None, None, dialect, dict)
 
-        yield Running((), 1, dialect, seat, seat)
+        yield Running((), 1, seat, seat)
 
 
 @pytest.mark.parametrize(

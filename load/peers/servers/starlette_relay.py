@@ -1,21 +1,16 @@
 """The baseline: a relay as anybody would write it with Starlette and uvicorn. What one socket of a room says, all
-others are sent; nothing is checked, kept or acknowledged. `python -m load.starlette_relay` prints its port and serves.
-
-uvicorn is told the implementation that it took by default for years (`websockets`), uvloop, and no compression, for
-chatd does not compress either.
+others are sent; nothing is checked, kept or acknowledged. `python -m load.peers.servers.starlette_relay IMPLEMENTATION`
 """
 
 from __future__ import annotations
 
-import socket
+import sys
 
-import uvicorn
-import uvloop
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-BACKLOG = 2_048
+from load.peers.servers.listening import serve
 
 
 def relay() -> Starlette:
@@ -39,24 +34,5 @@ def relay() -> Starlette:
     return Starlette(routes=[WebSocketRoute("/rooms/{room}", talk)])
 
 
-def main() -> None:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(BACKLOG)
-    print(f"relay listens on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(
-        relay(),
-        ws="websockets",
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        loop="none",
-        access_log=False,
-        log_level="error",
-        backlog=BACKLOG,
-    )
-    uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
-
-
 if __name__ == "__main__":
-    main()
+    serve(relay(), ws=sys.argv[1])

@@ -1,0 +1,85 @@
+"""The table of a comparison for a README: one line a system, the figures side by side, and the goals below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from load.goals import goals_table
+from load.measure import median
+
+Runs = Sequence[Mapping[str, Any]]
+
+# Heading, how the workload is called, the field of a run or of its detail, digits.
+_COLUMNS: tuple[tuple[str, tuple[str, str], str, int], ...] = (
+    ("saturated: CPU µs", ("pairs-", "/saturated"), "cpu_us_per_delivery", 0),
+    ("saturated: msg/s", ("pairs-", "/saturated"), "deliveries_per_s", 0),
+    ("paced: p50 µs", ("pairs-", "-per-s"), "p50_us", 0),
+    ("paced: p99 µs", ("pairs-", "-per-s"), "p99_us", 0),
+    ("fan-out: CPU µs", ("fanout-", "/single"), "cpu_us_per_delivery", 1),
+    ("in bursts: CPU µs", ("fanout-", "/bursts"), "cpu_us_per_delivery", 1),
+    ("idle: KiB", ("idle-", ""), "rss_kib_per_connection", 1),
+    ("handshake: CPU µs", ("handshakes-", ""), "cpu_us_per_handshake", 0),
+)
+
+
+def markdown(whole: Mapping[str, Any]) -> str:
+    """Of a report's document."""
+    runs: Runs = whole["runs"]
+    plan, machine = whole["plan"], whole["machine"]
+    systems = list(dict.fromkeys(run["system"] for run in runs))
+    turns = max((run["turn"] for run in runs), default=0)
+    sentences = (
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, on {whole['made_at'][:10]};",
+        "the server on one core, the clients on another; load average",
+        f"{machine['load_average']:g} at the start and {machine['load_average_at_end']:g} at the end. Medians of",
+        f"{turns} turns. Messages of {plan['text_characters']} characters; {plan['pairs']} pairs with {plan['window']}",
+        f"under way on each side (saturated) or {plan['rate']:,.0f} messages a second in all (paced); one to",
+        f"{plan['followers']:,} singly and in bursts of {plan['burst']} (fan-out); {plan['connections']:,} connections",
+        f"(idle), {plan['handshakes']:,} with a known token (handshake).",
+    )
+    lines = [" ".join(sentences)]
+    lines += [
+        "",
+        *_table(
+            ("system", "kept", *(column[0] for column in _COLUMNS)),
+            [
+                (
+                    f"**{name}**" if name == "chatd" else name,
+                    "yes" if any(run["persisted"] for run in runs if run["system"] == name) else "no",
+                    *(_cell(runs, name, *column[1:]) for column in _COLUMNS),
+                )
+                for name in systems
+            ],
+        ),
+        "",
+        *(f"* `{name}`: {about}" for name, about in whole.get("systems", {}).items()),
+        *(f"* skipped: `{one['system']}`: {one['reason']}" for one in whole.get("skipped", ())),
+        "",
+        *_table(("goal", "asked", "found", ""), goals_table(whole.get("goals", ()))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(runs: Runs, system: str, workload: tuple[str, str], field: str, digits: int) -> str:
+    begin, end = workload
+
+    def of(run: Mapping[str, Any]) -> float | None:
+        value: float | None = run.get(field)
+        return run["detail"].get(field) if value is None else value
+
+    found = median(
+        of(run)
+        for run in runs
+        if run["system"] == system and run["workload"].startswith(begin) and end in run["workload"]
+    )
+    return "" if found is None else f"{found:,.{digits}f}"
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    rule = "|" + "|".join("---" if number < 2 else "---:" for number in range(len(header))) + "|"
+    return [_line(header), rule, *map(_line, body)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
