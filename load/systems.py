@@ -24,8 +24,8 @@ from chatd import __version__
 from chatd.config import Settings, variable_of
 from chatd.store.contract import Transaction
 from chatd.store.migrations import migrate
+from chatd.store.opening import make_store
 from chatd.store.shops import Shop, add_shop, new_shop
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import add_session, add_staff
 from chatd.web.tokens import hash_token, make_ticket, new_session_token
 from load.client import Seat
@@ -168,7 +168,7 @@ async def _furnish(settings: Settings, rooms: int) -> list[tuple[Shop, str]]:
             made.append((shop, session))
         return made
 
-    store = SQLiteStore(settings.database_path)
+    store = make_store(settings)
     await store.open()
     try:
         return await store.write(job)

@@ -28,6 +28,7 @@ from chatd.store.staff import Staff, add_session, add_staff
 from chatd.web.parts import Chat
 from chatd.web.server import Server, running
 from chatd.web.tokens import hash_token, make_ticket, new_session_token
+from tests.databases import url_in
 
 SHOP_ORIGIN = "https://shop.example"
 SECRET = "not a secret at all, for it stands in a test"
@@ -80,6 +81,7 @@ def house_settings(directory: Path, **changes: Any) -> Settings:
         "admissions_per_second_max": 10_000.0,
         "allowed_hosts": ("127.0.0.1",),
         "topics": "off",  # a process that takes seconds of computing to start
+        "database_url": url_in(directory),
     }
     return Settings(data_directory=directory, **defaults | changes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from chatd.config import Settings, variable_of
+from tests.databases import DATABASE, URL_FILE, PostgresServer, running_postgres
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +67,30 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees the defaults, whatever the shell it was started from has set."""
     for name in Settings.__struct_fields__:
         monkeypatch.delenv(variable_of(name), raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for the run, made for the first test that asks."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, tmp_path: Path) -> str:
+    """An empty database with chatd's tables, on which everything opened in `tmp_path` works."""
+    postgres.empty()
+    url = postgres.url(DATABASE)
+    (tmp_path / URL_FILE).write_text(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest) -> str:
+    """Runs the test on SQLite and on PostgreSQL (tests/databases.py)."""
+    if request.param == "postgres":
+        request.getfixturevalue("postgres_url")
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

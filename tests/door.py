@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 
 import httpx2
 import uvicorn
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from starlette.applications import Starlette
 
 from chatd.config import Settings
 from chatd.notify.links import open_link
 from chatd.resources import static_directory, templates_directory
-from chatd.store.contract import Transaction
+from chatd.store.contract import Statement, Store, Transaction
+from chatd.store.opening import make_store
 from chatd.store.schema import metadata
 from chatd.store.shops import Shop, ShopDirectory, add_shop, new_shop
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import Staff, add_staff
 from chatd.web.addresses import AddressCounts
 from chatd.web.assets import Assets
@@ -37,6 +37,7 @@ from chatd.web.passwords import Passwords, hash_password
 from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
+from tests.databases import url_in
 
 NOW = 1_763_790_000_000
 
@@ -53,12 +54,12 @@ def empty_database() -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def opened_store(directory: Path) -> AsyncIterator[SQLiteStore]:
-    """A store on a database of its own."""
-    path = directory / "chatd.db"
-    if not path.exists():
-        path.write_bytes(empty_database())
-    store = SQLiteStore(path)
+async def opened_store(directory: Path) -> AsyncIterator[Store]:
+    """A store on a database of its own: that of the directory (tests/databases.py)."""
+    settings = Settings(data_directory=directory, database_url=url_in(directory))
+    if not settings.uses_postgres and not settings.database_path.exists():
+        settings.database_path.write_bytes(empty_database())
+    store = make_store(settings)
     await store.open()
     try:
         yield store
@@ -66,16 +67,27 @@ async def opened_store(directory: Path) -> AsyncIterator[SQLiteStore]:
         await store.close()
 
 
-async def a_shop(store: SQLiteStore, **fields: Any) -> Shop:
+async def a_shop(store: Store, **fields: Any) -> Shop:
     values: dict[str, Any] = {"name": "Nordlys Ceramics", "email": "hello@nordlys.example", "now": NOW}
     shop = new_shop(**values | fields)
     return await store.write(lambda tx: add_shop(tx, shop))
 
 
-async def somebody(store: SQLiteStore, shop: Shop, **fields: Any) -> Staff:
+async def somebody(store: Store, shop: Shop, **fields: Any) -> Staff:
     values: dict[str, Any] = {"email": "mia@nordlys.example", "name": "Mia", "role": "owner", "now": NOW}
     values |= {"password_hash": "hash"} | fields
     return await store.write(lambda tx: add_staff(tx, shop=shop.id, **values))
+
+
+async def rows(store: Store, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """What a query finds, as tuples, on either database."""
+    found: list[Any] = await store.read(lambda tx: tx.all(Statement(text(sql)), **parameters))
+    return [tuple(row) for row in found]  # both drivers' rows are iterated by value
+
+
+async def execute(store: Store, sql: str, **parameters: Any) -> int:
+    """Run a statement that writes; how many rows it touched."""
+    return await store.write(lambda tx: tx.run(Statement(text(sql)), **parameters))
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
@@ -106,7 +118,7 @@ def hash_of(password: str) -> str:
 class Door:
     """Everything of HTTP around a store on disk, asked without a network. Both clocks stand until they are moved."""
 
-    def __init__(self, settings: Settings, store: SQLiteStore, checks: Mapping[str, Check], assets: Assets) -> None:
+    def __init__(self, settings: Settings, store: Store, checks: Mapping[str, Check], assets: Assets) -> None:
         self.settings = settings
         self.store = store
         self.clock_ms = NOW

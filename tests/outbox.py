@@ -24,12 +24,11 @@ from chatd.domain.events import (
 )
 from chatd.domain.notices import MailRow, event_of, make_message_id
 from chatd.store import digests, log, mails, outbox
-from chatd.store.contract import Transaction
+from chatd.store.contract import Store, Transaction
 from chatd.store.digests import Digest
 from chatd.store.people import keep_customer
 from chatd.store.projection import project
 from chatd.store.shops import Shop
-from chatd.store.sqlite import SQLiteStore
 from tests.door import NOW, a_shop
 
 SECOND_MS = 1_000
@@ -49,7 +48,7 @@ class Thread(msgspec.Struct):
 
 
 class OutboxWorld:
-    def __init__(self, store: SQLiteStore, shop: Shop) -> None:
+    def __init__(self, store: Store, shop: Shop) -> None:
         self.store = store
         self.shop = shop
         self.now = NOW
@@ -60,7 +59,7 @@ class OutboxWorld:
         self._ids = count(1)
 
     @classmethod
-    async def open(cls, store: SQLiteStore, **fields: object) -> OutboxWorld:
+    async def open(cls, store: Store, **fields: object) -> OutboxWorld:
         return cls(store, await a_shop(store, **fields))
 
     def clock(self) -> int:

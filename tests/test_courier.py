@@ -13,7 +13,7 @@ from chatd.domain.events import MailFailed
 from chatd.domain.notices import LIFETIME_MS, MINUTE_MS, UNVERIFIED_CUSTOMERS_PER_DAY_MAX
 from chatd.notify.courier import BAD_RECIPIENT, LOOK_SECONDS_MAX, NO_SENDER, NO_SERVER, WORKERS
 from chatd.notify.links import open_link
-from chatd.store.sqlite import SQLiteStore
+from chatd.store.contract import Store
 from tests.couriers import PATIENCE_SECONDS, a_courier, a_due_mail, running, told, until
 from tests.door import opened_store
 from tests.outbox import QUIET_MS, OutboxWorld, somebody_away
@@ -21,13 +21,13 @@ from tests.smtp_server import Sink, listening
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with opened_store(tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> OutboxWorld:
+async def world(store: Store) -> OutboxWorld:
     return await OutboxWorld.open(store)
 
 
@@ -283,7 +283,7 @@ async def test_without_a_mail_server_mails_say_so_and_go_out_when_there_is_one(w
         await told(world, "MailQueued", "MailFailed", "MailSent")
 
 
-async def test_a_shop_without_an_address_keeps_its_mails(store: SQLiteStore, sink: Sink) -> None:
+async def test_a_shop_without_an_address_keeps_its_mails(store: Store, sink: Sink) -> None:
     world = await OutboxWorld.open(store, email="")
     thread = await a_due_mail(world)
     async with running(a_courier(world, sink.port)):

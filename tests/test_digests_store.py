@@ -9,20 +9,22 @@ import pytest
 
 from chatd.domain.notices import DAY_MS
 from chatd.store import digests
+from chatd.store.contract import Store
 from chatd.store.digests import MESSAGES_MAX, REFERENCES_MAX
-from chatd.store.sqlite import SQLiteStore
 from tests.door import opened_store
 from tests.outbox import QUIET_MS, OutboxWorld, claim, digest_of, settle, somebody_away
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with opened_store(tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def world(store: SQLiteStore) -> OutboxWorld:
+async def world(store: Store) -> OutboxWorld:
     return await OutboxWorld.open(store)
 
 

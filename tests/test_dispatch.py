@@ -30,6 +30,8 @@ from chatd.store.contract import Statement
 from chatd.store.schema import results
 from tests.world import World, opened_world
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,18 @@ import pytest
 from chatd.domain.addresses import check_email
 from chatd.errors import ChatError, Conflict, InvalidInput, NotFound, StoreUnavailable, TooLarge
 from chatd.store import shops, staff
+from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory, check_origin, new_shop
-from chatd.store.sqlite import SQLiteStore
-from tests.door import NOW, a_shop, opened_store, somebody, until
+from tests.door import NOW, a_shop, execute, opened_store, rows, somebody, until
+
+pytestmark = pytest.mark.usefixtures("database")
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with opened_store(tmp_path) as opened:
         yield opened
 
@@ -30,7 +31,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 # ---------------------------------------------------------------- shops
 
 
-async def test_a_shop_is_found_as_it_was_added(store: SQLiteStore) -> None:
+async def test_a_shop_is_found_as_it_was_added(store: Store) -> None:
     added = await a_shop(
         store, origins=["https://Shop.Example", "http://localhost:8080"], greeting="  Hej!  ", locale="sv"
     )
@@ -48,7 +49,7 @@ async def test_no_two_shops_share_a_secret_a_key_or_a_history() -> None:
     assert len(bytes.fromhex(first.identity_secret)) == 32
 
 
-async def test_a_key_is_given_once(store: SQLiteStore) -> None:
+async def test_a_key_is_given_once(store: Store) -> None:
     await a_shop(store, key="demo")
     with pytest.raises(Conflict, match="'demo'"):
         await a_shop(store, key="demo")
@@ -147,14 +148,14 @@ def test_an_address_that_could_be_two_or_end_a_header_is_refused(given: str) -> 
         {"head": 0},
     ],
 )
-async def test_a_refused_change_changes_nothing(store: SQLiteStore, fields: dict[str, Any]) -> None:
+async def test_a_refused_change_changes_nothing(store: Store, fields: dict[str, Any]) -> None:
     shop = await a_shop(store)
     with pytest.raises((InvalidInput, TooLarge)):
         await store.write(lambda tx: shops.change_shop(tx, shop.id, NOW + 1, **({"name": "Other"} | fields)))
     assert await store.read(lambda tx: shops.find_shop(tx, shop.id)) == shop
 
 
-async def test_a_change_touches_only_its_fields_and_its_shop(store: SQLiteStore) -> None:
+async def test_a_change_touches_only_its_fields_and_its_shop(store: Store) -> None:
     shop, other = await a_shop(store), await a_shop(store, name="Other")
     changed = await store.write(lambda tx: shops.change_shop(tx, shop.id, NOW + 5, colour="#ABCDEF"))
     assert (changed.colour, changed.name, changed.changed_at) == ("#abcdef", shop.name, NOW + 5)
@@ -167,7 +168,7 @@ async def test_a_change_touches_only_its_fields_and_its_shop(store: SQLiteStore)
 # ---------------------------------------------------------------- the directory
 
 
-async def test_the_directory_knows_what_was_there_and_learns_what_changes(store: SQLiteStore) -> None:
+async def test_the_directory_knows_what_was_there_and_learns_what_changes(store: Store) -> None:
     shop = await a_shop(store, origins=["https://a.example"])
     directory = ShopDirectory(store)
     assert await directory.refresh() is True
@@ -217,7 +218,7 @@ async def test_the_directory_answers_while_the_store_is_down_and_goes_on_after(t
 # ---------------------------------------------------------------- staff
 
 
-async def test_staff_log_in_with_their_address_in_any_case(store: SQLiteStore) -> None:
+async def test_staff_log_in_with_their_address_in_any_case(store: Store) -> None:
     shop = await a_shop(store)
     mia = await somebody(store, shop, email="Mia@Nordlys.Example")
     assert mia.email == "mia@nordlys.example"
@@ -237,9 +238,7 @@ async def test_staff_log_in_with_their_address_in_any_case(store: SQLiteStore) -
         ({"email": "MIA@nordlys.example"}, Conflict),
     ],
 )
-async def test_staff_that_cannot_be_are_refused(
-    store: SQLiteStore, fields: dict[str, str], error: type[ChatError]
-) -> None:
+async def test_staff_that_cannot_be_are_refused(store: Store, fields: dict[str, str], error: type[ChatError]) -> None:
     shop = await a_shop(store)
     await somebody(store, shop)
     with pytest.raises(error):
@@ -247,7 +246,7 @@ async def test_staff_that_cannot_be_are_refused(
     assert len(await store.read(lambda tx: staff.list_staff(tx, shop.id))) == 1
 
 
-async def test_staff_of_a_shop_that_is_not_there(store: SQLiteStore) -> None:
+async def test_staff_of_a_shop_that_is_not_there(store: Store) -> None:
     with pytest.raises(NotFound):
         await somebody(store, new_shop(name="A", now=NOW))
 
@@ -267,7 +266,7 @@ def test_what_a_role_permits(role: str, permissions: set[str]) -> None:
     assert staff.permissions_of(role) == permissions
 
 
-async def test_one_shop_does_not_see_or_change_the_staff_of_another(store: SQLiteStore) -> None:
+async def test_one_shop_does_not_see_or_change_the_staff_of_another(store: Store) -> None:
     ours, theirs = await a_shop(store), await a_shop(store, name="Theirs")
     mia = await somebody(store, ours)
     await somebody(store, theirs, email="eve@theirs.example")
@@ -282,32 +281,33 @@ async def test_one_shop_does_not_see_or_change_the_staff_of_another(store: SQLit
     assert await store.read(lambda tx: staff.find_by_email(tx, mia.email)) == (mia, "hash")
 
 
-async def test_new_staff_begin_with_everything_read(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_new_staff_begin_with_everything_read(store: Store) -> None:
     shop, other = await a_shop(store), await a_shop(store, name="Other")
-    with sqlite3.connect(tmp_path / "chatd.db") as connection:
-        for owner, name, incoming in ((shop, "c1", 7), (shop, "c2", 0), (other, "c3", 3)):
-            customer = f"customer of {name}"
-            connection.execute(
-                "INSERT INTO customers (shop_id, id, kind, name, email, locale, created_at)"
-                " VALUES (?,?,'visitor','','','',0)",
-                (owner.id, customer),
-            )
-            connection.execute(
-                "INSERT INTO conversations (shop_id, id, customer_id, kind, state, started_at, incoming, last_number,"
-                " last_at, last_author, last_text) VALUES (?,?,?,'shop','open',0,?,1,0,'{}','')",
-                (owner.id, name, customer, incoming),
-            )
-    connection.close()
+    for owner, name, incoming in ((shop, "c1", 7), (shop, "c2", 0), (other, "c3", 3)):
+        customer = f"customer of {name}"
+        await execute(
+            store,
+            "INSERT INTO customers (shop_id, id, kind, name, email, locale, created_at)"
+            " VALUES (:shop, :customer, 'visitor', '', '', '', 0)",
+            shop=owner.id,
+            customer=customer,
+        )
+        await execute(
+            store,
+            "INSERT INTO conversations (shop_id, id, customer_id, kind, state, started_at, incoming, last_number,"
+            " last_at, last_author, last_text)"
+            " VALUES (:shop, :name, :customer, 'shop', 'open', 0, :incoming, 1, 0, '{}', '')",
+            shop=owner.id,
+            name=name,
+            customer=customer,
+            incoming=incoming,
+        )
     mia = await somebody(store, shop)
-    with sqlite3.connect(tmp_path / "chatd.db") as connection:
-        read = connection.execute(
-            "SELECT shop_id, staff_id, conversation_id, incoming_seen FROM reads ORDER BY 3"
-        ).fetchall()
-    connection.close()
+    read = await rows(store, "SELECT shop_id, staff_id, conversation_id, incoming_seen FROM reads ORDER BY 3")
     assert read == [(shop.id, mia.id, "c1", 7), (shop.id, mia.id, "c2", 0)]
 
 
-async def test_a_removed_person_is_out_and_their_address_free_again(store: SQLiteStore) -> None:
+async def test_a_removed_person_is_out_and_their_address_free_again(store: Store) -> None:
     shop = await a_shop(store)
     mia = await somebody(store, shop)
     leo = await somebody(store, shop, email="leo@nordlys.example", role="agent")
@@ -322,7 +322,7 @@ async def test_a_removed_person_is_out_and_their_address_free_again(store: SQLit
     assert again.id != leo.id
 
 
-async def test_a_shop_keeps_an_owner(store: SQLiteStore) -> None:
+async def test_a_shop_keeps_an_owner(store: Store) -> None:
     shop = await a_shop(store)
     mia = await somebody(store, shop)
     await somebody(store, shop, email="ana@nordlys.example", role="admin")
@@ -338,7 +338,7 @@ async def test_a_shop_keeps_an_owner(store: SQLiteStore) -> None:
 class Logins:
     """The sessions of one person, as the login uses them."""
 
-    def __init__(self, store: SQLiteStore, person: staff.Staff) -> None:
+    def __init__(self, store: Store, person: staff.Staff) -> None:
         self.store = store
         self.person = person
 
@@ -355,7 +355,7 @@ class Logins:
 
 
 @pytest.fixture
-async def logins(store: SQLiteStore) -> Logins:
+async def logins(store: Store) -> Logins:
     return Logins(store, await somebody(store, await a_shop(store)))
 
 
@@ -400,12 +400,10 @@ async def test_better_parameters_for_the_same_password_end_nothing(logins: Login
     assert await logins.good("s1")
 
 
-async def test_expired_sessions_are_swept_out_by_the_next_login(logins: Logins, tmp_path: Path) -> None:
+async def test_expired_sessions_are_swept_out_by_the_next_login(logins: Logins) -> None:
     await logins.begin("old", until=NOW + 1)
     await logins.begin("new", now=NOW + 1)
-    connection = sqlite3.connect(tmp_path / "chatd.db")
-    assert connection.execute("SELECT token_hash FROM staff_sessions").fetchall() == [("new",)]
-    connection.close()
+    assert await rows(logins.store, "SELECT token_hash FROM staff_sessions") == [("new",)]
 
 
 async def test_logging_out_ends_this_session_and_no_other(logins: Logins) -> None:

@@ -41,6 +41,8 @@ from chatd.store.contract import Transaction
 from chatd.store.snapshots import Snapshot, customer_snapshot, staff_snapshot
 from tests.world import World, opened_world
 
+pytestmark = pytest.mark.usefixtures("database")
+
 GOLDEN = Path(__file__).parent / "golden" / "story.json"
 STEPS: list[tuple[str, Callable[[World, dict[str, Any]], Awaitable[Any]]]] = []
 

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, text, update
 
 from chatd.domain.commands import Introduce, MarkDelivered, MarkSeen, SendMessage, TextPart
 from chatd.errors import Conflict
-from chatd.store import sqlite_writer as module
+from chatd.store import memory as module
 from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.conversations import find_conversation
 from chatd.store.schema import conversations, customers, results, shops
@@ -118,7 +118,7 @@ async def test_a_repeat_of_what_is_no_longer_in_memory_finds_the_first_answer(wo
 
 async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED_MAX", 5)
-    assert world.store._writer is not None
+    assert isinstance(world.store, SQLiteStore) and world.store._writer is not None
     for number in range(20):
         await world.say(world.visitor, f"{number}")
         remembered = sum(map(len, world.store._writer._memory._tables.values()))

@@ -17,8 +17,8 @@ from chatd.domain.commands import Command, SendMessage, TextPart
 from chatd.domain.limits import Limits
 from chatd.domain.people import Actor
 from chatd.live.bus import Publication
+from chatd.store.contract import Store
 from chatd.store.shops import Shop
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import Staff
 from tests.door import NOW, a_shop, opened_store, somebody
 
@@ -26,7 +26,7 @@ from tests.door import NOW, a_shop, opened_store, somebody
 class World:
     """See the module's text. Made by `opened_world`."""
 
-    def __init__(self, store: SQLiteStore, shop: Shop, other: Shop, owner: Staff, reader: Staff) -> None:
+    def __init__(self, store: Store, shop: Shop, other: Shop, owner: Staff, reader: Staff) -> None:
         self.store = store
         self.shop = shop
         self.other = other

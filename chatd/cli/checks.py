@@ -12,12 +12,10 @@ import ipaddress
 import os
 import resource
 import shutil
-import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -28,8 +26,8 @@ from chatd.config import SECRET_FILE, Settings, variable_of
 from chatd.errors import ChatError
 from chatd.store import migrations
 from chatd.store.contract import Transaction
+from chatd.store.opening import make_store
 from chatd.store.shops import Shop, list_shops
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import list_staff
 from chatd.topics.files import model_in_force
 
@@ -74,43 +72,6 @@ def check_data_directory(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", shown, "make room soon; a migration needs as much again as the database has")
     else:
         yield Finding("good", shown)
-
-
-def check_database(settings: Settings) -> Iterator[Finding]:
-    path = settings.database_path
-    if not path.exists():
-        yield Finding("note", "there is no database yet", "begin with: chatd shop add 'My shop'")
-        return
-    try:
-        # Only looked at: `mode=ro` makes no file, and a running server is not disturbed.
-        with contextlib.closing(
-            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE_SECONDS)
-        ) as database:
-            answer = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
-        yield Finding("bad", f"the database cannot be read ({error})", _restore(path))
-        return
-    if answer != "ok":
-        yield Finding("bad", f"the database is damaged ({answer})", _restore(path))
-        return
-    yield Finding("good", f"the database is whole ({path.stat().st_size / 2**20:.1f} MiB)")
-    try:
-        report = migrations.check(settings)
-    except ChatError as error:
-        yield Finding("bad", error.message, "run the version of chatd that wrote it, or a newer one")
-        return
-    if report.changed:
-        yield Finding(
-            "note", f"its schema is {report.before}, needed is {report.after}", "chatd migrate, or start chatd"
-        )
-    else:
-        yield Finding("good", f"its schema is of this version ({report.after})")
-
-
-def _restore(path: Path) -> str:
-    copies = sorted(path.parent.glob(f"{path.stem}-before-migration-*.db"), key=lambda copy: copy.stat().st_mtime)
-    newest = f"; the newest copy made by a migration is {copies[-1].name}" if copies else ""
-    return f"stop chatd, keep {path.name} and its -wal file aside, and put a backup in their place{newest}"
 
 
 def check_secret(settings: Settings) -> Iterator[Finding]:
@@ -323,9 +284,9 @@ async def check_shops(settings: Settings) -> list[Finding]:
         return [(shop, len(await list_staff(tx, shop.id))) for shop in await list_shops(tx)]
 
     try:
-        if not settings.database_path.exists() or migrations.check(settings).changed:
+        if migrations.check(settings).changed:
             return []  # told by `check_database`
-        store = SQLiteStore(settings.database_path)
+        store = make_store(settings)
         await store.open()
         try:
             shops = await store.read(job)

@@ -14,8 +14,8 @@ from chatd.config import Settings, SettingsError, read_settings, unknown_variabl
 from chatd.errors import ChatError, Conflict, NotFound
 from chatd.store import migrations
 from chatd.store.contract import Store, Transaction
+from chatd.store.opening import make_store, place_of
 from chatd.store.shops import Shop, find_shop_by_key, list_shops
-from chatd.store.sqlite import SQLiteStore
 
 T = TypeVar("T")
 
@@ -54,13 +54,13 @@ def use_store(use: Callable[[Store], Awaitable[T]], *, settings: Settings, make:
     report = migrations.check(settings)
     if report.before is None:
         if not make:
-            raise NotFound(f"there is no database in {settings.database_path.parent} yet; begin with: chatd shop add")
+            raise NotFound(f"{_nothing_in(settings)} yet; begin with: chatd shop add")
         migrations.migrate(settings)
     elif report.changed:
         raise Conflict("the database is of an older version; run: chatd migrate")
 
     async def run() -> T:
-        store = SQLiteStore(settings.database_path)
+        store = make_store(settings)
         await store.open()
         try:
             return await use(store)
@@ -68,6 +68,12 @@ def use_store(use: Callable[[Store], Awaitable[T]], *, settings: Settings, make:
             await store.close()
 
     return asyncio.run(run())
+
+
+def _nothing_in(settings: Settings) -> str:
+    if settings.uses_postgres:
+        return f"there is nothing of chatd's in the {place_of(settings)}"
+    return f"there is no database in {settings.database_path.parent}"
 
 
 async def the_shop(tx: Transaction, key: str | None) -> Shop:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from chatd.cli import checks
+from chatd.cli import checks, database_checks
 from chatd.cli.checks import Finding
 from chatd.cli.common import examples
 from chatd.config import Settings, SettingsError, read_settings, unknown_variables
@@ -57,7 +57,7 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding("good", "the settings make sense")
     yield from checks.check_data_directory(settings)
-    yield from checks.check_database(settings)
+    yield from database_checks.check_database(settings)
     yield from checks.check_secret(settings)
     yield from checks.check_base_url(settings)
     yield from checks.check_files()

@@ -17,6 +17,7 @@ from chatd.cli.logs import write_logs
 from chatd.cli.workers import WORKERS_MAX, shared_socket, supervise
 from chatd.config import Settings, variable_of
 from chatd.store import migrations
+from chatd.store.opening import place_of
 
 
 def _run(program: Coroutine[Any, Any, None]) -> None:
@@ -141,10 +142,13 @@ def demo_command(fresh: bool, directory: Path, port: int, shop_port: int, mail_p
 )
 @click.option("--check", is_flag=True, help="Only say what would be done; exit code 1 when there is something to do.")
 def migrate_command(check: bool) -> None:
-    """Bring the database to the schema of this version, with a copy made first. `chatd serve` does it by itself."""
+    """Bring the database to the schema of this version, with a copy made first. `chatd serve` does it by itself.
+
+    Of PostgreSQL no copy is made: it undoes a step that fails. Back it up with pg_dump as you do anyway.
+    """
     settings = settings_of_environment()
     report = migrations.check(settings) if check else migrations.migrate(settings)
-    database = settings.database_path
+    database = place_of(settings)
     if not report.changed:
         click.echo(f"{database} is up to date (revision {report.after}).")
     elif check:
@@ -157,4 +161,5 @@ def migrate_command(check: bool) -> None:
         click.echo(f"{database} was made (revision {report.after}).")
     else:
         click.echo(f"{database} went from revision {report.before} to {report.after}.")
-        click.echo(f"A copy of what it was: {report.copy_path}")
+        if report.copy_path is not None:
+            click.echo(f"A copy of what it was: {report.copy_path}")

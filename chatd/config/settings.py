@@ -46,11 +46,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[
         str,
         _text(
-            "The database. Empty: `chatd.db` in the data directory.",
-            "an address like sqlite:////srv/chatd/chatd.db",
+            "The database: SQLite, or PostgreSQL for several nodes. Empty: `chatd.db` in the data directory.",
+            "an address like sqlite:////srv/chatd/chatd.db or postgresql://user:password@host:5432/chatd",
             secret=True,
         ),
     ] = ""
+    database_connections_max: Annotated[
+        int, _number(2, 500, "Connections of each process to PostgreSQL. SQLite needs no such bound.")
+    ] = 9
     redis_url: Annotated[
         str,
         _text(
@@ -228,8 +231,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             settle("secret", secrets.token_hex(32))
 
     @property
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL; else it is the SQLite file `database_path`."""
+        return not self.database_url.startswith("sqlite:")
+
+    @property
     def database_path(self) -> Path:
         """The SQLite file."""
+        assert not self.uses_postgres, "a database on a server is no file"
         return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
@@ -309,10 +318,11 @@ def addresses_in(given: str) -> tuple[str, ...]:
 
 
 def without_password(given: str) -> str:
-    """A URL, or several, as they may be shown."""
+    """A URL, or several, as they may be shown. PostgreSQL takes passwords as options, too."""
 
     def hidden(address: str) -> str:
         parts = urlsplit(address)
+        address = re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1(hidden)", address, flags=re.IGNORECASE)
         return address if parts.password is None else address.replace(f":{parts.password}@", ":(hidden)@", 1)
 
     return ",".join(hidden(address) for address in addresses_in(given))

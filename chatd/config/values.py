@@ -7,6 +7,7 @@ what was expected; `expected` says that in words. No file, no environment, no ot
 from __future__ import annotations
 
 import math
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -77,8 +78,20 @@ def _check_base_url(given: str) -> str:
 
 
 def _check_database_url(given: str) -> str:
+    """Of PostgreSQL's address (libpq, 34.1.1.2) only so much is looked at that a slip of the pen is told here; there
+    may be several hosts, and the rest is for the driver."""
+    scheme, _, rest = given.partition("://")
+    if scheme.lower() in ("postgresql", "postgres"):
+        hosts, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+        if not (slash and path):
+            raise ValueError("it names a database, behind the host and a /")
+        for host in hosts.rpartition("@")[2].split(","):
+            port = re.fullmatch(r"(?:\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(?::(\d{1,5}))?", host)
+            if port is None or not 0 < int(port[1] or 5432) < 65_536:
+                raise ValueError("each host is a name or an address, with or without :port")
+        return f"postgresql://{rest}"
     if not given.startswith("sqlite:///") or given == "sqlite:///":
-        raise ValueError("it starts with sqlite:///")
+        raise ValueError("it starts with sqlite:/// or postgresql://")
     return f"sqlite:///{absolute(given.removeprefix('sqlite:///'))}"
 
 

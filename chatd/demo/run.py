@@ -22,8 +22,8 @@ from chatd.demo.shop import create_shop_app
 from chatd.errors import Conflict
 from chatd.store import migrations
 from chatd.store.contract import Transaction
+from chatd.store.opening import make_store
 from chatd.store.shops import add_shop, change_shop, find_shop_by_key, new_shop
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.staff import add_staff, find_by_email
 from chatd.web.passwords import hash_password
 from chatd.web.server import listening, plain_config, running, until_stopped
@@ -161,7 +161,7 @@ async def furnish(settings: Settings, shop_url: str) -> None:
                     tx, shop=shop.id, email=email, name=name, role=role, password_hash=password_hash, now=now
                 )
 
-    store = SQLiteStore(settings.database_path)
+    store = make_store(settings)
     await store.open()
     try:
         await store.write(job)

@@ -34,15 +34,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Table
 
 from chatd.errors import StoreUnavailable, Temporary
-from chatd.store.contract import EVERY_TABLE, ConstraintBroken, Done, Job, Row, Statement
+from chatd.store.contract import ConstraintBroken, Done, Job, Row, Statement
+from chatd.store.memory import Memory
 
 T = TypeVar("T")
 
 BATCH_JOBS_MAX = 1_000
 QUEUE_JOBS_MAX = 20_000
-REMEMBERED_MAX = 20_000
-"""Rows in memory, at about 500 bytes each. Beyond it all are forgotten and those in use read again."""
-
 BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
 STATEMENTS_CACHED = 256
 
@@ -66,38 +64,6 @@ Outcome = tuple[Done, Any, BaseException | None]
 
 class _RunApart(Exception):
     """A job of a batch has failed in a way that only its own savepoint could undo."""
-
-
-class Memory:
-    """Rows by table and key, as the last commit or this transaction left them."""
-
-    __slots__ = ("_tables", "_version")
-
-    def __init__(self) -> None:
-        self._tables: dict[str, dict[Hashable, Any]] = {}
-        self._version = 0
-
-    def begin(self, version: int) -> None:
-        """A transaction begins on this version of the database, as the connection sees what others have written."""
-        if version != self._version or sum(map(len, self._tables.values())) > REMEMBERED_MAX:
-            self._tables.clear()
-        self._version = version
-
-    def recall(self, table: str, key: Hashable) -> Any:
-        rows = self._tables.get(table)
-        return None if rows is None else rows.get(key)
-
-    def remember(self, table: str, key: Hashable, value: Any) -> None:
-        rows = self._tables.get(table)
-        if rows is None:
-            rows = self._tables[table] = {}
-        rows[key] = value
-
-    def forget(self, table: str = EVERY_TABLE) -> None:
-        if table == EVERY_TABLE:
-            self._tables.clear()
-        else:
-            self._tables.pop(table, None)
 
 
 class WriteTransaction:

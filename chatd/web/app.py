@@ -36,8 +36,8 @@ from chatd.notify.topics import TopicFinder
 from chatd.resources import static_directory, templates_directory
 from chatd.store import log
 from chatd.store.contract import Store
+from chatd.store.opening import make_store
 from chatd.store.shops import ShopDirectory
-from chatd.store.sqlite import SQLiteStore
 from chatd.topics.files import model_in_force
 from chatd.topics.worker import TopicWorker
 from chatd.web.admission import Front
@@ -75,7 +75,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
     (`store.migrations.migrate`). Raises `StoreUnavailable`."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    store = SQLiteStore(settings.database_path, gather_seconds=settings.log_gather_milliseconds / 1000)
+    store = make_store(settings)
     await store.open()
     try:
         directory = ShopDirectory(store)

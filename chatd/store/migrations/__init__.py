@@ -2,7 +2,8 @@
 
 A start does this by itself (`chatd serve`), `chatd migrate` does it without starting. Each step is a numbered file in
 `versions`; what a released step does is never changed afterwards. On SQLite the copy is made by the database's own
-backup function, which gives a whole file even while others write.
+backup function, which gives a whole file even while others write. On PostgreSQL none is made: the server undoes a step
+that fails, and what was there is in its operator's backups.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import datetime
 import fcntl
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
 from chatd.store.estimates import write_estimates
+from chatd.store.opening import require_driver, with_place
 from chatd.store.sqlite_writer import explain
 
 COPIES_KEPT = 5
@@ -59,17 +61,19 @@ def latest() -> str:
 
 def check(settings: Settings) -> MigrationReport:
     """What a migration would do, without doing it. Raises `WrongSchema`, `StoreUnavailable`."""
+    if settings.uses_postgres:
+        return _on_postgres(settings, _look)
     if not settings.database_path.exists():
         return MigrationReport(before=None, after=latest())
     with _told(), _connected(settings.database_path) as connection:
-        before = _revision(connection)
-    _require_known(before)
-    return MigrationReport(before=before, after=latest())
+        return _look(connection)
 
 
 def migrate(settings: Settings) -> MigrationReport:
     """Bring the database up to date, or make it. Safe to call from several processes at once: one does it, the others
     wait and find it done. Raises `WrongSchema`, `StoreUnavailable`; then the database is as it was."""
+    if settings.uses_postgres:
+        return _on_postgres(settings, _upgrade_alone)
     path = settings.database_path
     with _told():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,13 +119,45 @@ def _require_known(revision: str | None) -> None:
         ) from None
 
 
-def _upgrade(connection: Connection, revision: str = "head") -> None:
+def _look(connection: Connection) -> MigrationReport:
+    before = _revision(connection)
+    _require_known(before)
+    return MigrationReport(before=before, after=latest())
+
+
+def _on_postgres(settings: Settings, work: Callable[[Connection], MigrationReport]) -> MigrationReport:
+    try:
+        require_driver()
+        from chatd.store.migrations.on_postgres import run_on_postgres
+
+        return run_on_postgres(settings.database_url, work)
+    except StoreUnavailable as error:
+        raise with_place(settings, error) from error
+
+
+def _upgrade_alone(connection: Connection) -> MigrationReport:
+    """On PostgreSQL, in the transaction of the caller."""
+    from chatd.store.migrations.on_postgres import wait_for_turn
+
+    wait_for_turn(connection)
+    report = _look(connection)
+    if report.changed:
+        _take_steps(connection, "head")
+    return report
+
+
+def _take_steps(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _upgrade(connection: Connection, revision: str = "head") -> None:
+    """On SQLite, in a transaction of its own."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        command.upgrade(config, revision)
+        _take_steps(connection, revision)
         write_estimates(connection)
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")

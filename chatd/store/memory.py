@@ -1,0 +1,47 @@
+"""Rows that transactions remember from job to job (`store.contract.Transaction.recall`).
+
+How long they stay true is for the store to know: SQLite's one writer keeps them from commit to commit as long as nobody
+else writes, PostgreSQL's for one transaction, in which nobody else writes about its shops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from chatd.store.contract import EVERY_TABLE
+
+REMEMBERED_MAX = 20_000
+"""Rows in memory, at about 500 bytes each. Beyond it all are forgotten and those in use read again."""
+
+
+class Memory:
+    """Rows by table and key, as the last commit or this transaction left them."""
+
+    __slots__ = ("_tables", "_version")
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[Hashable, Any]] = {}
+        self._version = 0
+
+    def begin(self, version: int) -> None:
+        """A transaction begins on this version of the database, as the connection sees what others have written."""
+        if version != self._version or sum(map(len, self._tables.values())) > REMEMBERED_MAX:
+            self._tables.clear()
+        self._version = version
+
+    def recall(self, table: str, key: Hashable) -> Any:
+        rows = self._tables.get(table)
+        return None if rows is None else rows.get(key)
+
+    def remember(self, table: str, key: Hashable, value: Any) -> None:
+        rows = self._tables.get(table)
+        if rows is None:
+            rows = self._tables[table] = {}
+        rows[key] = value
+
+    def forget(self, table: str = EVERY_TABLE) -> None:
+        if table == EVERY_TABLE:
+            self._tables.clear()
+        else:
+            self._tables.pop(table, None)
