@@ -38,7 +38,16 @@ OWN_ORIGIN = "http://localhost:8000"
 SESSION_MS = 86_400_000
 
 # Above what any run asks for: the harness measures the server, and not the manners that it teaches its clients.
-LIMITS_LIFTED = MappingProxyType({"commands_per_window_max": "1000000", "connections_per_address_max": "1000000"})
+LIMITS_LIFTED = MappingProxyType(
+    {
+        "commands_per_window_max": "1000000",
+        "connections_per_address_max": "1000000",
+        "admissions_per_second_max": "1000000",
+    }
+)
+
+# Reading messages for their topics is no part of their way, runs in a process of its own, and would be counted with it.
+TOPICS_OFF = MappingProxyType({"topics": "off"})
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class Chatd:
             redis_program()
         many = f", {self._nodes} nodes over Redis" if self._nodes > 1 else ""
         many += f", {self._workers} workers over Redis" if self._workers > 1 else ""
-        return f"chatd {__version__}{many}: stored (SQLite, synced), acknowledged, checked; {self._dialect.subprotocol}"
+        does = "stored (SQLite, synced), acknowledged, checked; topics off"
+        return f"chatd {__version__}{many}: {does}; {self._dialect.subprotocol}"
 
     @contextlib.asynccontextmanager
     async def running(
@@ -113,6 +123,7 @@ class Chatd:
                 "port": "0",
                 "topics": "off",  # the peers classify nothing, and its process would take turns with the client's
                 **LIMITS_LIFTED,
+                **TOPICS_OFF,
                 **extra,
             }
             if self._nodes > 1 or self._workers > 1:
