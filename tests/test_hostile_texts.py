@@ -17,7 +17,7 @@ from chatd.domain.events import CustomerCard, MessageSent, decode_event, encode_
 from chatd.domain.limits import Limits
 from chatd.domain.people import Actor
 from chatd.errors import ChatError
-from chatd.wire.frames import Codec, event_frame
+from chatd.wire.frames import Codec, event_frame, in_codec
 from tests.peers import CODECS, Peer, sample
 from tests.raw_frames import read_frames
 
@@ -93,7 +93,7 @@ def arrives(text: str, command: object) -> None:
     assert isinstance(event, MessageSent) and event.message.parts[0].text == text
     assert b"\n" not in record and b"\0" not in record
     for codec in CODECS:
-        (frame,) = read_frames(event_frame(codec, 1, record), codec)
+        (frame,) = read_frames(event_frame(codec, 1, in_codec(codec, record)), codec)
         assert frame["event"]["message"]["parts"] == [{"type": "text", "text": text}]
     assert json.loads(record)["message"]["parts"][0]["text"] == text, "every other reader of JSON agrees"
 

@@ -23,6 +23,7 @@ from chatd.wire.frames import (
     encode,
     error_frame,
     event_frame,
+    in_codec,
     signal_frame,
 )
 from tests.peers import CODECS, both_codecs
@@ -64,7 +65,7 @@ def test_an_event_is_the_same_for_everybody() -> None:
     for number, event in enumerate(events, 2**32):
         record = json.dumps(event).encode()
         for codec in CODECS:
-            told = only(event_frame(codec, number, record), codec)
+            told = only(event_frame(codec, number, in_codec(codec, record)), codec)
             assert told == {"type": "event", "number": number, "event": event}
 
 

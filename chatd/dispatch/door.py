@@ -202,7 +202,8 @@ class Dispatch:
         for shop, recorded in committed.items():
             # Answers of one batch come in the order of their commands; numbers were given in that order, too. Only
             # what two store calls brought in the same turn could stand the other way round.
-            recorded.sort(key=_number)
+            if len(recorded) > 1:
+                recorded.sort(key=_number)
             self._publish(
                 shop,
                 [

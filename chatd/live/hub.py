@@ -24,7 +24,7 @@ from typing import Protocol
 
 from chatd.live.bus import Item, Publication, Signal
 from chatd.metrics import Counter
-from chatd.wire.frames import Codec, event_frame, signal_frame
+from chatd.wire.frames import Codec, event_frame, in_codec, signal_frame
 
 WAITING_MAX = 200
 """Events held behind a hole, per shop. More are not kept: they are in the log, and are read from there. A burst that
@@ -38,12 +38,16 @@ Fill = Callable[[str, int], Awaitable[list[Publication]]]
 
 
 class Chunk:
-    """Frames that go out together; the number and conversation of each for whoever has to choose among them."""
+    """Frames that go out together; the number and conversation of each for whoever has to choose among them. `first`
+    and `last` are numbers of the follower's stream."""
 
-    __slots__ = ("data", "frames")
+    __slots__ = ("count", "data", "first", "frames", "last")
 
     def __init__(self, frames: list[tuple[int, str | None, bytes]]) -> None:
         self.frames = frames
+        self.count = len(frames)
+        self.first = frames[0][0]
+        self.last = frames[-1][0]
         self.data = frames[0][2] if len(frames) == 1 else b"".join([frame for _, _, frame in frames])
 
 
@@ -231,11 +235,12 @@ class Hub:
             feed.filling = None
 
     def _deliver(self, feed: Feed, publications: list[Publication]) -> None:
+        translated: dict[int, bytes] = {}  # what the staff's stream and a customer's have in common
         if feed.staff:
-            _spread(feed.staff, [(one.number, one.conversation, one.record) for one in publications])
+            _spread(feed.staff, [(one.number, one) for one in publications], translated)
         if feed.customers:
-            for customer, events in _by_customer(feed, publications).items():
-                _spread(feed.customers.get(customer, ()), events)
+            for customer, numbered in _by_customer(feed, publications).items():
+                _spread(feed.customers.get(customer, ()), numbered, translated)
 
     def _signal(self, feed: Feed, signal: Signal) -> None:
         followers: Iterable[Follower]
@@ -264,29 +269,39 @@ EVERY_CUSTOMER = "*"
 """As `Signal.customer`: all customers of the shop who are here. No customer's id contains it."""
 
 
-Numbered = tuple[int, str | None, bytes]
-"""An event in one stream: its number there, its conversation, its record."""
+Numbered = tuple[int, Publication]
+"""An event in one stream, and its number there."""
 
 
 def _by_customer(feed: Feed, publications: list[Publication]) -> dict[str, list[Numbered]]:
     found: dict[str, list[Numbered]] = {}
     for one in publications:
         if one.customer_number is not None and one.customer in feed.customers:
-            found.setdefault(one.customer, []).append((one.customer_number, one.conversation, one.record))
+            found.setdefault(one.customer, []).append((one.customer_number, one))
     return found
 
 
-def _spread(followers: Iterable[Follower], events: list[Numbered]) -> None:
-    """Frame the events once for each codec that is in use, and give everyone the same bytes."""
+def _frame(codec: Codec, numbered: list[Numbered], translated: dict[int, bytes]) -> Chunk:
+    frames: list[tuple[int, str | None, bytes]] = []
+    for number, one in numbered:
+        event = one.record
+        if codec != "json":
+            if one.number not in translated:
+                translated[one.number] = in_codec(codec, event)
+            event = translated[one.number]
+        frames.append((number, one.conversation, event_frame(codec, number, event)))
+    return Chunk(frames)
+
+
+def _spread(followers: Iterable[Follower], numbered: list[Numbered], translated: dict[int, bytes]) -> None:
+    """Frame the events once for each codec that is in use, and give everyone the same bytes. `translated` holds records
+    in MessagePack by their number in the shop's stream."""
     chunks: dict[Codec, Chunk] = {}
     for follower in tuple(followers):
         try:
             chunk = chunks.get(follower.codec)
             if chunk is None:
-                codec = follower.codec
-                chunk = chunks[codec] = Chunk(
-                    [(number, where, event_frame(codec, number, record)) for number, where, record in events]
-                )
+                chunk = chunks[follower.codec] = _frame(follower.codec, numbered, translated)
             follower.deliver(chunk)
         except Exception:
             # The feed has moved on: whoever is not served now would have a hole that nobody sees.

@@ -19,8 +19,15 @@ from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
 
 
+class Sending(Protocol):
+    """A connection with frames waiting."""
+
+    def flush(self) -> None:
+        """Write what was collected."""
+
+
 class OpenSocket(Protocol):
-    """A connection, as those see it who look after all of them (`web.socket` is the one there is)."""
+    """A connection, as those see it who look after all of them (`web.socket`)."""
 
     @property
     def session(self) -> str | None:
@@ -28,9 +35,6 @@ class OpenSocket(Protocol):
 
     @property
     def actor(self) -> Actor | None: ...
-
-    def flush(self) -> None:
-        """Write what was collected."""
 
     def end_session(self) -> None:
         """Close for good."""
@@ -74,7 +78,7 @@ class Chat:
         self.degradations: dict[str, Callable[[], Awaitable[str | None]]] = {}  # the same, where chatd goes on without
         self.tell_nodes_of_session_end: Callable[[str], None] = lambda token_hash: None
         self.checks: dict[str, Callable[[], Awaitable[str | None]]] = {}  # by part: what is wrong with it, if anything
-        self._unsent: list[OpenSocket] = []
+        self._unsent: list[Sending] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -83,7 +87,7 @@ class Chat:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def will_send(self, socket: OpenSocket) -> None:
+    def will_send(self, socket: Sending) -> None:
         """The socket has frames waiting: write them all, with one write each, when this turn of the loop is over."""
         if not self._unsent:
             self.loop.call_soon(self._send_all)

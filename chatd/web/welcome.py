@@ -21,7 +21,7 @@ from chatd.store.contract import Transaction
 from chatd.store.log import Recorded
 from chatd.store.snapshots import customer_snapshot, staff_snapshot
 from chatd.web.parts import Chat
-from chatd.wire.frames import Codec, Resume, event_frame
+from chatd.wire.frames import Codec, Resume, event_frame, in_codec
 
 MISSED_READ_AT_ONCE = 100
 BACKLOG_FRAMES_MAX = 5_000
@@ -170,7 +170,7 @@ def missed_frames(codec: Codec, actor: Actor, beginning: Beginning) -> list[byte
     for missed in beginning.missed or ():
         number = missed.customer_number if actor.is_customer else missed.number
         assert number is not None, "a stream holds only what has a number in it"
-        event = event_frame(codec, number, missed.record)
+        event = event_frame(codec, number, in_codec(codec, missed.record))
         frames.append(own_frame(codec, actor, number, missed.conversation, event))
     return frames
 
@@ -179,4 +179,4 @@ def own_frame(codec: Codec, actor: Actor, number: int, conversation: str | None,
     """The frame, unless this actor sees one conversation only and the event is of another."""
     if actor.conversation is None or actor.conversation == conversation:
         return event
-    return event_frame(codec, number, ELSEWHERE)
+    return event_frame(codec, number, in_codec(codec, ELSEWHERE))

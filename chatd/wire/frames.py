@@ -1,7 +1,8 @@
 """What the server says, encoded: an object in, one WebSocket payload out, in the codec that was agreed on.
 
 An event's record is JSON already, in the table and on the bus. For a JSON connection it is set into its envelope as it
-stands, so that delivering an event parses nothing; for a MessagePack connection it is translated once for all of them.
+stands, so that delivering an event parses nothing; for a MessagePack connection it is translated (`in_codec`) once for
+all of them, in whatever streams and at whatever numbers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ VERSION = 1
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
+_decode_json = msgspec.json.Decoder().decode
+
+# A map of three, whose last value is put behind it.
+_EVENT_HEAD = b"\x83" + _msgpack.encode("type") + _msgpack.encode("event") + _msgpack.encode("number")
+_EVENT_KEY = _msgpack.encode("event")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +69,16 @@ def encode(codec: Codec, message: dict[str, Any]) -> bytes:
     return frame(BINARY, _msgpack.encode(msgspec.json.decode(_json.encode(message))))
 
 
-def event_frame(codec: Codec, number: int, record: bytes) -> bytes:
-    """The frame of an event at this number of the follower's stream."""
+def in_codec(codec: Codec, record: bytes) -> bytes:
+    """A record of the log, which is JSON, as it stands in a frame of this codec."""
+    return record if codec == "json" else _msgpack.encode(_decode_json(record))
+
+
+def event_frame(codec: Codec, number: int, event: bytes) -> bytes:
+    """The frame of an event, in this codec already, at this number of the follower's stream."""
     if codec == "json":
-        return frame(TEXT, b'{"type":"event","number":%d,"event":%b}' % (number, record))
-    return frame(BINARY, _msgpack.encode({"type": "event", "number": number, "event": msgspec.json.decode(record)}))
+        return frame(TEXT, b'{"type":"event","number":%d,"event":%b}' % (number, event))
+    return frame(BINARY, b"".join((_EVENT_HEAD, _msgpack.encode(number), _EVENT_KEY, event)))
 
 
 def ack_frame(codec: Codec, client_id: str, result: bytes) -> bytes:
@@ -75,7 +86,7 @@ def ack_frame(codec: Codec, client_id: str, result: bytes) -> bytes:
     if codec == "json":
         # A client id has no character that JSON would escape (`domain.commands.ClientId`).
         return frame(TEXT, b'{"type":"ack","id":"%b","result":%b}' % (client_id.encode(), result))
-    return encode(codec, {"type": "ack", "id": client_id, "result": msgspec.Raw(result)})
+    return frame(BINARY, _msgpack.encode({"type": "ack", "id": client_id, "result": _decode_json(result)}))
 
 
 def error_frame(codec: Codec, client_id: str | None, error: ChatError) -> bytes:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 from collections.abc import Iterator
 
 from chatd.wire.codes import CloseCode
@@ -33,6 +34,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 CONTROL_BYTES_MAX = 125
 FRAGMENTS_MAX = 1_024
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_SHORT_HEAD, _MIDDLE_HEAD, _LONG_HEAD = (struct.Struct(form).pack for form in ("!BB", "!BBH", "!BBQ"))
 _RECEIVABLE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
 
@@ -61,10 +63,10 @@ def frame(opcode: int, payload: bytes) -> bytes:
     """One whole frame as the server sends it: final and unmasked."""
     length = len(payload)
     if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
+        return _SHORT_HEAD(0x80 | opcode, length) + payload
     if length < 65_536:
-        return b"%c\x7e%b%b" % (0x80 | opcode, length.to_bytes(2, "big"), payload)
-    return b"%c\x7f%b%b" % (0x80 | opcode, length.to_bytes(8, "big"), payload)
+        return _MIDDLE_HEAD(0x80 | opcode, 126, length) + payload
+    return _LONG_HEAD(0x80 | opcode, 127, length) + payload
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
