@@ -24,7 +24,7 @@ from load.processes import allow_open_files, cores
 from load.registry import SYSTEMS
 from load.report import document, machine, rows_of, table, write_html, write_json, write_markdown
 from load.scenarios import Plan, Run
-from load.systems import System
+from load.systems import Chatd, System
 from load.turns import FAILURES, SCENARIOS, Skipped, first_of, take_many_turns, take_turns
 
 COMPARE = "compare"
@@ -151,6 +151,9 @@ def main(
     else:
         systems = [_elsewhere(codec, url, anywhere, shop, origin, staff, tuple(pids))]
     systems = _able(scenario, systems)
+    for system in systems:
+        if isinstance(system, Chatd):
+            system.admits_all = scenario != "storm"
     line = ProgressLine()
     skipped: list[Skipped] = []
 

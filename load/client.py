@@ -51,11 +51,12 @@ class Seat:
 
 
 class Cut(Exception):
-    """The server ended the connection before it was of use."""
+    """The server ended the connection before it was of use; it may have said when to come back."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, delay_ms: int = 0) -> None:
         super().__init__(f"the server closed with {code}")
         self.code = code
+        self.delay_ms = delay_ms
 
 
 class Overrun(Exception):
@@ -263,9 +264,9 @@ class Client:
         if self._ponged is not None and not self._ponged.done():
             self._ponged.set_result(None)
 
-    def lost(self, code: int) -> None:
+    def lost(self, code: int, delay_ms: int) -> None:
         if self._welcomed is not None and not self._welcomed.done():
-            self._welcomed.set_exception(Cut(code))
+            self._welcomed.set_exception(Cut(code, delay_ms))
         elif not self._leaving:
             self._traffic.faults.cut += 1
             self._traffic.faults.note(f"the server ended a connection with {code}")

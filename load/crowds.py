@@ -161,7 +161,9 @@ async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
             caught_up_seconds=rounded(caught_up_seconds, 3),
             cpu_us_per_handshake=None if cpu_back is None else rounded(cpu_back * 1e6 / len(crowd)),
             resumed=float(sum(customer.resumes for customer in crowd) - resumes),
-            tries_per_connection=rounded(tries / len(crowd), 3),
+            tries_per_connection=rounded(sum(tries) / len(crowd), 3),
+            tries_max=float(max(tries)),
+            rss_mib=None if (rss := meter.rss_kib()) is None else rounded(rss / 1024),
         )
         # CPU and deliveries of this stretch are those of the handshakes; the latencies are the bystanders'.
         run.cpu_us_per_delivery = run.deliveries_per_s = None
@@ -183,9 +185,9 @@ async def say_to_the_absent(senders: Sequence[Sender], count: int) -> None:
             return
 
 
-async def _come_back(clients: Sequence[Client], end: float) -> int:
-    """All at once, each trying again after a random while until it is in; how many tries it took. Those that are not
-    back at the end are left to the verdict."""
+async def _come_back(clients: Sequence[Client], end: float) -> list[int]:
+    """All at once, each trying again until it is in, when the server has said so or else after a random while; how
+    many tries each took. Those that are not back at the end are left to the verdict."""
 
     async def come_back(client: Client) -> int:
         tries = 0
@@ -193,11 +195,12 @@ async def _come_back(clients: Sequence[Client], end: float) -> int:
             tries += 1
             try:
                 await client.open()
-            except (OSError, HandshakeRefused, Cut):
+            except (OSError, HandshakeRefused, Cut) as error:
                 client.cut()
-                await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+                wish_ms = error.delay_ms if isinstance(error, Cut) else 0
+                await asyncio.sleep(wish_ms / 1000 if wish_ms else random.uniform(*RETRY_SECONDS))
             else:
                 break
         return tries
 
-    return sum(await asyncio.gather(*(come_back(client) for client in clients)))
+    return await asyncio.gather(*(come_back(client) for client in clients))

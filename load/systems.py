@@ -38,13 +38,8 @@ OWN_ORIGIN = "http://localhost:8000"
 SESSION_MS = 86_400_000
 
 # Above what any run asks for: the harness measures the server, and not the manners that it teaches its clients.
-LIMITS_LIFTED = MappingProxyType(
-    {
-        "commands_per_window_max": "1000000",
-        "connections_per_address_max": "1000000",
-        "admissions_per_second_max": "1000000",
-    }
-)
+LIMITS_LIFTED = MappingProxyType({"commands_per_window_max": "1000000", "connections_per_address_max": "1000000"})
+ADMIT_ALL = MappingProxyType({"admissions_per_second_max": "1000000"})
 
 # Reading messages for their topics is no part of their way, runs in a process of its own, and would be counted with it.
 TOPICS_OFF = MappingProxyType({"topics": "off"})
@@ -94,6 +89,8 @@ class Chatd:
         self._dialect = ChatdDialect(codec)
         self._workers = workers
         self._nodes = nodes
+        self.admits_all = True
+        """Whether all may come in at once. Not in a storm: what chatd does about it is what is measured."""
         if nodes > 1 or workers > 1:
             self.scenarios = frozenset({"pairs"})
 
@@ -124,6 +121,7 @@ class Chatd:
                 "topics": "off",  # the peers classify nothing, and its process would take turns with the client's
                 **LIMITS_LIFTED,
                 **TOPICS_OFF,
+                **(ADMIT_ALL if self.admits_all else {}),
                 **extra,
             }
             if self._nodes > 1 or self._workers > 1:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.check import Faults
-from load.client import Client, Overrun, Seat, Sender
+from load.client import Client, Cut, Overrun, Seat, Sender
 from load.measure import Latencies, Meter, core_busy_seconds
 from load.websocket import Memo
 
@@ -258,14 +258,18 @@ async def until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 async def open_all(clients: Sequence[Client], *, at_once: int, progress: Progress = lambda _: None) -> None:
-    """Open them, so many at a time. Raises what the first failure raised."""
+    """Open them, so many at a time, each again when the server has told it to come back later. Raises what the first
+    failure raised."""
     gate = asyncio.Semaphore(at_once)
     done = 0
 
     async def enter(client: Client) -> None:
         nonlocal done
-        async with gate:
-            await client.open()
+        wish_ms = -1
+        while wish_ms:
+            await asyncio.sleep(max(0, wish_ms) / 1000)
+            async with gate:
+                wish_ms = await _open(client)
         done += 1
         if done % 100 == 0:
             progress(f"{done:,} of {len(clients):,} connected")
@@ -273,3 +277,15 @@ async def open_all(clients: Sequence[Client], *, at_once: int, progress: Progres
     async with asyncio.TaskGroup() as group:
         for client in clients:
             group.create_task(enter(client))
+
+
+async def _open(client: Client) -> int:
+    """0 when it is open, or after how many milliseconds the server wants to see it again. Raises as `Client.open`."""
+    try:
+        await client.open()
+    except Cut as cut:
+        if not cut.delay_ms:
+            raise
+        client.cut()
+        return cut.delay_ms
+    return 0

@@ -15,6 +15,7 @@ import asyncio
 import base64
 import os
 import random
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -59,6 +60,9 @@ class Memo:
         return kept
 
 
+_DELAY = re.compile(rb'"delay_ms": ?(\d{1,7})')
+
+
 class Listener(Protocol):
     """Whoever owns the connection."""
 
@@ -68,8 +72,9 @@ class Listener(Protocol):
     def pong(self) -> None:
         """The answer to `WebSocket.ping`."""
 
-    def lost(self, code: int) -> None:
-        """The connection is gone; the close code, or 1006 without one (RFC 6455 section 7.1.5)."""
+    def lost(self, code: int, delay_ms: int) -> None:
+        """The connection is gone; the close code, or 1006 without one (RFC 6455 section 7.1.5), and the time after
+        which the server wants it back, 0 without one."""
 
 
 class WebSocket(asyncio.Protocol):
@@ -79,6 +84,7 @@ class WebSocket(asyncio.Protocol):
         "_accept",
         "_buffer",
         "_code",
+        "_delay_ms",
         "_listener",
         "_memo",
         "_opcode",
@@ -99,6 +105,7 @@ class WebSocket(asyncio.Protocol):
         self._memo = memo
         self._buffer = b""
         self._code = 1006
+        self._delay_ms = 0
         self._transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -184,6 +191,8 @@ class WebSocket(asyncio.Protocol):
             self._listener.pong()
         elif opcode == CLOSE:
             self._code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+            wish = _DELAY.search(payload)
+            self._delay_ms = int(wish[1]) if wish is not None else 0
             self._transport.write(masked(CLOSE, payload[:2]))
             self._transport.close()
         elif opcode == CONTINUATION or not first & 0x80:
@@ -226,7 +235,7 @@ class WebSocket(asyncio.Protocol):
         self._transport = None
         self._settle(ConnectionResetError("the server hung up during the handshake"))
         if self._accept is None:
-            self._listener.lost(self._code)
+            self._listener.lost(self._code, self._delay_ms)
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
