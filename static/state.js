@@ -24,18 +24,17 @@
  * @typedef {{number: number, epoch: string, you: any, limits: any, shop: any, customer: CustomerCard,
  *   conversations: Map<string, Conversation>, unread: number, shop_online: boolean, typing: Map<string, Typing>}} CustomerState
  * @typedef {{number: number, epoch: string, you: any, limits: any, shop: any, me: any, colleagues: any[],
- *   rows: Map<string, Row>, before: string | null, threads: Map<string, Thread>, unread: number, online: Set<string>,
+ *   rows: Map<string, Row>, before: string | null, threads: Map<string, Thread>, unread: number, online: Set<string>, reading: Set<string>,
  *   typing: Map<string, Typing>, recent: Entry[]}} StaffState
  * @typedef {{kind: "message" | "line" | "marks" | "row" | "customer" | "cart" | "mail" | "presence" | "typing" | "none",
  *   conversation?: string, missing?: boolean}} Change what an event or signal has changed; `missing`: of a conversation
  *   that is not loaded and now belongs in the list, so that the page should ask for it
  */
 
+import { stopTyping } from "./signals.js";
 import { EVENTS } from "./wire.js";
 
 export const PREVIEW_CHARACTERS = 140;
-/** A signal is shown this long unless it is repeated. */
-export const TYPING_MS = 8_000;
 /** Events that are kept to bring late answers up to date: more than could come in the time that a query may take. */
 const RECENT_MAX = 500;
 /** Threads that are kept loaded; the one that was opened longest ago goes first. */
@@ -85,6 +84,7 @@ export function staffState(welcome) {
     threads: new Map(),
     unread,
     online: new Set(welcome.online ?? []),
+    reading: new Set(welcome.reading ?? []),
     typing: new Map(),
     recent: [],
   };
@@ -95,8 +95,10 @@ export function staffState(welcome) {
 export function applyWelcome(state, welcome) {
   state.you = welcome.you;
   state.limits = welcome.limits;
-  if ("online" in state) state.online = new Set(welcome.online ?? []);
-  else state.shop_online = welcome.shop_online === true;
+  if ("online" in state) {
+    state.online = new Set(welcome.online ?? []);
+    state.reading = new Set(welcome.reading ?? []);
+  } else state.shop_online = welcome.shop_online === true;
 }
 
 /** @param {any} welcome */
@@ -294,39 +296,6 @@ function unreadIn({ entries, seen_by_customer }) {
 function sumUnread(state) {
   state.unread = 0;
   for (const conversation of state.conversations.values()) state.unread += conversation.unread;
-}
-
-// ---------------------------------------------------------------- signals
-
-/** @param {any} state @param {any} signal the frame @param {number} [now] @returns {Change} */
-export function applySignal(state, signal, now = Date.now()) {
-  const { name, data } = signal ?? {};
-  if (name === "presence" && state.online && data?.customer) {
-    if (data.online) state.online.add(data.customer);
-    else state.online.delete(data.customer);
-    return { kind: "presence" };
-  }
-  if (name === "shop_presence" && data) {
-    state.shop_online = data.online === true;
-    return { kind: "presence" };
-  }
-  if (name === "typing" && data?.conversation && data.author) {
-    if (data.on) state.typing.set(data.conversation, { author: data.author, until: now + TYPING_MS });
-    else if (state.typing.get(data.conversation)?.author.id === data.author.id) state.typing.delete(data.conversation);
-    return { kind: "typing", conversation: data.conversation };
-  }
-  return { kind: "none" };
-}
-
-/** Who is writing there now, or null. @param {any} state @param {string} conversation @param {number} [now] @returns {Author | null} */
-export function typingIn(state, conversation, now = Date.now()) {
-  const typing = state.typing.get(conversation);
-  return typing && typing.until > now ? typing.author : null;
-}
-
-/** Who has said it is no longer writing it. @param {any} state @param {any} event */
-function stopTyping(state, { conversation, message }) {
-  if (state.typing.get(conversation)?.author.id === message.author.id) state.typing.delete(conversation);
 }
 
 // ---------------------------------------------------------------- answers to queries

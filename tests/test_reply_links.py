@@ -99,3 +99,29 @@ async def test_what_is_said_without_a_place_is_said_in_its_own(house: House) -> 
     reader = await house.customer(token=await link_to(house, customer, order))
     assert (await reader.say("about the order"))["result"]["conversation"] == order
     assert (await reader.ask("introduce", name="Eve"))["code"] == "not_permitted"
+
+
+async def test_reading_through_it_is_no_visit_to_the_shop_and_yet_a_reply_is_seen(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_leave_grace_seconds=0.2, digest_quiet_seconds=60) as house:
+        agent, customer = await house.agent(), await house.customer()
+        me = customer.welcome["you"]["id"]
+        conversation = (await customer.say("Hi"))["result"]["conversation"]
+        await customer.ask("introduce", name="Mia", email="mia@example.com")
+        link = await link_to(house, customer, conversation)
+        await customer.close()
+        await agent.event("customer_left")
+
+        reader = await house.customer(token=link)
+        assert (await agent.signal("reading", customer=me))["on"] is True
+        late = await house.agent(1)
+        assert (late.welcome["online"], late.welcome["reading"]) == ([], [me])
+        await agent.say("There you are.", conversation)
+        assert (await reader.event("message_sent"))["message"]["parts"][0]["text"] == "There you are."
+
+        # Nobody mails what stands before their eyes; when they go without having seen it, it is due.
+        await reader.close()
+        heard: list[Any] = []
+        while (told := await agent.receive()).get("event", {}).get("type") != "mail_queued":
+            heard.append(told.get("name") or told.get("event", {}).get("type"))
+        assert heard[-1] == "reading", "and not before they were gone"
+        assert not {"presence", "customer_came", "customer_left"} & set(heard)

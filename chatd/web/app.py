@@ -63,6 +63,7 @@ from chatd.web.upkeep import (
     settle_presence,
     tell_presence,
 )
+from chatd.web.welcome import sees_replies
 from chatd.wire.protocol import Side
 
 PRESENCE_SECONDS = 0.5
@@ -113,7 +114,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             bus.publish,
             Circumstances(
                 limits=settings.limits(),
-                is_online=presence.is_online,
+                is_online=partial(sees_replies, presence),
                 digest_quiet_ms=int(settings.digest_quiet_seconds * 1000),
                 digest_wait_ms_max=int(settings.digest_wait_seconds_max * 1000),
                 clock=clock,
@@ -136,7 +137,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
         courier = Courier(
             store,
             settle=dispatch.record,
-            is_online=presence.is_online,
+            is_online=partial(sees_replies, presence),
             transport=make_transport(settings),
             settings=settings,
             clock=clock,

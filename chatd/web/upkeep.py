@@ -21,7 +21,7 @@ from chatd.store.contract import Statement, Transaction
 from chatd.store.people import NOT_HERE_MAX, find_here, find_not_here, forget_tokens
 from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
-from chatd.web.welcome import STAFF_PERSON
+from chatd.web.welcome import READER_PERSON, STAFF_PERSON, is_at_shop
 
 POSITION_CHECK_SECONDS = 30.0
 POSITION_POLL_SECONDS = 1.0
@@ -63,6 +63,13 @@ def tell_presence(chat: Chat, change: Change) -> None:
         if not others:  # else the shop was there before and still is
             chat.hub.receive(shop, [Signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
         return
+    if person.startswith(READER_PERSON):
+        customer = person.removeprefix(READER_PERSON)
+        chat.hub.receive(shop, [Signal("reading", {"customer": customer, "on": change.online})])
+        # Nobody came to the shop or left it; but what they have not seen is to be mailed now.
+        if change.record and not change.online and not chat.presence.is_online(shop, customer):
+            chat.spawn(_record_presence(chat, Change(shop, customer, online=False)))
+        return
     data = {"customer": person, "online": change.online, "at": chat.clock()}
     chat.hub.receive(shop, [Signal("presence", data)])
     if change.record:
@@ -92,7 +99,7 @@ async def settle_presence_now(chat: Chat) -> None:
     """Whoever is here on this node is written down so; whoever is nowhere, if this node knows of everybody, is not."""
     by_shop: dict[str, list[str]] = {}
     for shop, person in chat.presence.here():
-        if not person.startswith(STAFF_PERSON):
+        if is_at_shop(person):
             by_shop.setdefault(shop, []).append(person)
     for shop, people in by_shop.items():
         for start in range(0, len(people), NOT_HERE_MAX):

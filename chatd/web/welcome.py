@@ -16,6 +16,7 @@ import msgspec
 
 from chatd.domain.people import Actor
 from chatd.live.hub import Chunk
+from chatd.live.presence import Presence
 from chatd.store import log
 from chatd.store.contract import Transaction
 from chatd.store.log import Recorded
@@ -29,7 +30,9 @@ BACKLOG_FRAMES_MAX = 5_000
 ELSEWHERE = b'{"type":"elsewhere"}'
 
 STAFF_PERSON = "staff:"
-"""Before a staff id in presence: customers' ids never hold a colon."""
+READER_PERSON = "reader:"
+"""Before an id in presence: of staff, and of a customer who has their thread open by the link of a mail. They see a
+reply at once, and yet are not at the shop. Customers' ids never hold a colon."""
 
 
 def stream_of(actor: Actor) -> str | None:
@@ -39,7 +42,19 @@ def stream_of(actor: Actor) -> str | None:
 
 def person_of(actor: Actor) -> str:
     """Who an actor is in presence."""
-    return actor.id if actor.is_customer else STAFF_PERSON + actor.id
+    if not actor.is_customer:
+        return STAFF_PERSON + actor.id
+    return actor.id if actor.conversation is None else READER_PERSON + actor.id
+
+
+def is_at_shop(person: str) -> bool:
+    """Whether somebody in presence is a customer on the shop's pages."""
+    return ":" not in person
+
+
+def sees_replies(presence: Presence, shop: str, customer: str) -> bool:
+    """Whether a reply would be before the customer's eyes now. Safe to call from any thread, as presence is."""
+    return presence.is_online(shop, customer) or presence.is_online(shop, READER_PERSON + customer)
 
 
 class Backlog:
@@ -158,7 +173,10 @@ def welcome_message(
     if actor.is_customer:
         message["shop_online"] = any(person.startswith(STAFF_PERSON) for person in online)
     else:
-        message["online"] = [person for person in online if not person.startswith(STAFF_PERSON)]
+        message["online"] = [person for person in online if is_at_shop(person)]
+        message["reading"] = [
+            person.removeprefix(READER_PERSON) for person in online if person.startswith(READER_PERSON)
+        ]
     if not resumed:
         message["snapshot"] = beginning.snapshot
     return message

@@ -9,14 +9,13 @@
  * Dispatches "change" when something that is drawn may be other than before.
  */
 
+import { applySignal, typingIn } from "../signals.js";
 import {
-  applySignal,
   applyToCustomer,
   applyWelcome,
   customerState,
   mergeHistory,
   threadOf,
-  typingIn,
 } from "../state.js";
 
 const PAGE_OF_HISTORY = 50;

@@ -7,15 +7,14 @@
  * "message" (a customer has said something), "toast" (something to tell, perhaps to undo). Touches no page.
  */
 
+import { applySignal, TYPING_MS } from "../signals.js";
 import {
-  applySignal,
   applyToStaff,
   applyWelcome,
   mergeHistory,
   mergeRows,
   staffState,
   threadOf,
-  TYPING_MS,
 } from "../state.js";
 import { Listing } from "./listing.js";
 import { samePlace, sectionOf } from "./place.js";
@@ -211,6 +210,11 @@ export class Inbox extends EventTarget {
   /** @param {string} id */
   isOnline(id) {
     return this.connected && (this.state?.online.has(id) ?? false);
+  }
+
+  /** Whether a customer has their thread open by the link of a mail, without being at the shop. @param {string} id */
+  isReading(id) {
+    return this.connected && !this.isOnline(id) && (this.state?.reading.has(id) ?? false);
   }
 
   // ---------------------------------------------------------------- going about

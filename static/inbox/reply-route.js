@@ -5,13 +5,16 @@
 
 /**
  * @param {{customer: {id: string, email?: string}}} row
- * @param {ReadonlySet<string>} online ids of the customers who are online
+ * @param {object} present
+ * @param {ReadonlySet<string>} present.online ids of the customers who are at the shop
+ * @param {ReadonlySet<string>} present.reading ids of those who have their thread open by the link of a mail
  * @param {boolean} [connected] without a connection nobody knows who is online when it goes out
- * @returns {{route: "online" | "email" | "none" | "waiting", email: string}}
+ * @returns {{route: "online" | "reading" | "email" | "none" | "waiting", email: string}}
  */
-export function replyRouteOf(row, online, connected = true) {
+export function replyRouteOf(row, { online, reading }, connected = true) {
   const email = row.customer.email ?? "";
   if (!connected) return { route: "waiting", email };
   if (online.has(row.customer.id)) return { route: "online", email };
+  if (reading.has(row.customer.id)) return { route: "reading", email };
   return { route: email ? "email" : "none", email };
 }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
+import { applySignal } from "../../static/signals.js";
 import * as state from "../../static/state.js";
 import { COMMANDS, EVENTS, QUERIES, SIGNALS } from "../../static/wire.js";
 import { FakeTab, settle } from "./fake_browser.js";
@@ -53,7 +54,7 @@ for (const [side, { make, apply }] of Object.entries(SIDES)) {
         const change =
           frame.type === "event"
             ? /** @type {any} */ (apply)(carried, said.number, said.event)
-            : state.applySignal(carried, said, 0);
+            : applySignal(carried, said, 0);
         assert.equal(change.kind, expected[side], name);
         if (frame.type === "event") assert.equal(carried.number, frame.number, name);
       }

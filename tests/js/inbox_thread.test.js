@@ -268,10 +268,14 @@ describe("the row's line", () => {
 
 test("the reply goes to the screen, to the mail, or waits", () => {
   const row = { customer: { id: "cu-1", email: "a@example.com" } };
-  assert.equal(replyRouteOf(row, new Set(["cu-1"])).route, "online");
-  assert.deepEqual(replyRouteOf(row, new Set()), { route: "email", email: "a@example.com" });
-  assert.equal(replyRouteOf({ customer: { id: "cu-1", email: "" } }, new Set()).route, "none");
-  assert.equal(replyRouteOf(row, new Set(["cu-1"]), false).route, "waiting", "nobody knows while it is not connected");
+  const nobody = new Set(), her = new Set(["cu-1"]);
+  const away = { online: nobody, reading: nobody };
+  assert.equal(replyRouteOf(row, { online: her, reading: her }).route, "online");
+  assert.equal(replyRouteOf(row, { online: nobody, reading: her }).route, "reading", "by a mail's link: not at the shop");
+  assert.deepEqual(replyRouteOf(row, away), { route: "email", email: "a@example.com" });
+  assert.equal(replyRouteOf({ customer: { id: "cu-1", email: "" } }, away).route, "none");
+  const cut = replyRouteOf(row, { online: her, reading: nobody }, false);
+  assert.equal(cut.route, "waiting", "nobody knows while it is not connected");
 });
 
 test("last seen is when the customer last did anything, a mail from them not counting", () => {

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
+import * as signals from "../../static/signals.js";
 import * as state from "../../static/state.js";
 import { forSeeds } from "./random.js";
 import { ShopModel } from "./shop_model.js";
@@ -188,7 +189,7 @@ describe("what is not known", () => {
       { name: "typing", data: null },
       { name: "typing", data: { conversation: "k1" } },
     ]) {
-      assert.deepEqual(state.applySignal(carried, signal), { kind: "none" });
+      assert.deepEqual(signals.applySignal(carried, signal), { kind: "none" });
     }
   });
 
@@ -266,19 +267,28 @@ describe("what changed", () => {
 });
 
 describe("signals", () => {
+  test("who reads by a mail's link is a set of its own", () => {
+    const carried = state.staffState({ ...WELCOME_STAFF(), online: ["v-a"], reading: ["v-b"] });
+    signals.applySignal(carried, { name: "reading", data: { customer: "v-c", on: true } });
+    signals.applySignal(carried, { name: "reading", data: { customer: "v-b", on: false } });
+    assert.deepEqual([[...carried.online], [...carried.reading]], [["v-a"], ["v-c"]]);
+    state.applyWelcome(carried, { you: {}, limits: {}, online: [], reading: ["v-d"] });
+    assert.deepEqual([...carried.reading], ["v-d"]);
+  });
+
   test("who is online is a set, and a resumed welcome brings it anew", () => {
     const carried = state.staffState({ ...WELCOME_STAFF(), online: ["v-a"] });
-    state.applySignal(carried, { name: "presence", data: { customer: "v-b", online: true } });
-    state.applySignal(carried, { name: "presence", data: { customer: "v-a", online: false } });
+    signals.applySignal(carried, { name: "presence", data: { customer: "v-b", online: true } });
+    signals.applySignal(carried, { name: "presence", data: { customer: "v-a", online: false } });
     assert.deepEqual([...carried.online], ["v-b"]);
     state.applyWelcome(carried, { you: {}, limits: {}, online: ["v-c"] });
     assert.deepEqual([...carried.online], ["v-c"]);
     const customer = state.customerState(new ShopModel(null).customerWelcome("v-a", 0));
-    assert.deepEqual(state.applySignal(customer, { name: "shop_presence", data: { online: false } }), {
+    assert.deepEqual(signals.applySignal(customer, { name: "shop_presence", data: { online: false } }), {
       kind: "presence",
     });
     assert.equal(customer.shop_online, false);
-    assert.deepEqual(state.applySignal(customer, { name: "presence", data: { customer: "v-b", online: true } }), {
+    assert.deepEqual(signals.applySignal(customer, { name: "presence", data: { customer: "v-b", online: true } }), {
       kind: "none",
     });
   });
@@ -289,16 +299,16 @@ describe("signals", () => {
       name: "typing",
       data: { conversation: "k1", author: { kind: "customer", id }, on },
     });
-    state.applySignal(carried, typing(true), 1000);
-    assert.equal(state.typingIn(carried, "k1", 8999)?.id, "v-a");
-    assert.equal(state.typingIn(carried, "k1", 9000), null);
-    state.applySignal(carried, typing(false, "s2"), 2000);
-    assert.equal(state.typingIn(carried, "k1", 3000)?.id, "v-a", "somebody else has stopped");
-    state.applySignal(carried, typing(false), 2000);
-    assert.equal(state.typingIn(carried, "k1", 3000), null);
-    state.applySignal(carried, typing(true), 4000);
+    signals.applySignal(carried, typing(true), 1000);
+    assert.equal(signals.typingIn(carried, "k1", 8999)?.id, "v-a");
+    assert.equal(signals.typingIn(carried, "k1", 9000), null);
+    signals.applySignal(carried, typing(false, "s2"), 2000);
+    assert.equal(signals.typingIn(carried, "k1", 3000)?.id, "v-a", "somebody else has stopped");
+    signals.applySignal(carried, typing(false), 2000);
+    assert.equal(signals.typingIn(carried, "k1", 3000), null);
+    signals.applySignal(carried, typing(true), 4000);
     state.applyToStaff(carried, 1, message());
-    assert.equal(state.typingIn(carried, "k1", 4001), null);
+    assert.equal(signals.typingIn(carried, "k1", 4001), null);
   });
 });
 

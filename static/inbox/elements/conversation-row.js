@@ -6,7 +6,7 @@ import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { nameOf } from "../people.js";
 import { addressOf } from "../place.js";
 import { previewOf } from "../preview.js";
-import { typingIn } from "../../state.js";
+import { typingIn } from "../../signals.js";
 
 /** @typedef {import("../inbox.js").Inbox} Inbox */
 /** @typedef {import("../../state.js").Row} Row */

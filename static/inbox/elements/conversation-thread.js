@@ -13,7 +13,7 @@ import { fill, h, icon, reconcile, setAttribute, setText } from "../dom.js";
 import { markOf } from "../marks.js";
 import { nameOf } from "../people.js";
 import { itemsOf } from "../thread-items.js";
-import { typingIn } from "../../state.js";
+import { typingIn } from "../../signals.js";
 import { InboxElement } from "./inbox-element.js";
 
 /** As near to the end as this counts as being there. */

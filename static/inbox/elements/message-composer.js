@@ -140,7 +140,7 @@ export class MessageComposer extends InboxElement {
       this.#drawHint();
     }
     if (!row || !state) return;
-    const { route, email } = replyRouteOf(row, state.online, inbox.connected);
+    const { route, email } = replyRouteOf(row, state, inbox.connected);
     const key = `${route} ${email}`;
     if (key === this.#route) return;
     this.#route = key;
@@ -148,7 +148,7 @@ export class MessageComposer extends InboxElement {
     const words = h("span.words", null, this.t(`route.${route}`, { email }));
     fill(
       this.route,
-      route === "online" ? h("span.dot", { "aria-hidden": "true" }) : icon(ROUTE_ICONS[route]),
+      route === "online" || route === "reading" ? h("span.dot", { "aria-hidden": "true" }) : icon(ROUTE_ICONS[route]),
       words,
     );
     words.title = words.textContent ?? "";

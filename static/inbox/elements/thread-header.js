@@ -86,7 +86,11 @@ export class ThreadHeader extends InboxElement {
     setText(this.heading, nameOf(row.customer, inbox.words.t));
     this.toggleAttribute("data-online", online);
     setAttribute(this.presence, "data-online", online ? true : null);
-    setText(this.presence, online ? this.t("presence.online") : this.#absence());
+    const reading = inbox.isReading(row.customer.id);
+    setText(
+      this.presence,
+      online ? this.t("presence.online") : reading ? this.t("presence.reading") : this.#absence(),
+    );
     const open = inbox.stateOf(row) === "open";
     if (this.#button !== String(open)) {
       this.#button = String(open);

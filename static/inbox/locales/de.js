@@ -61,6 +61,7 @@ export default {
   "empty.failed.text": "Es ist nichts verloren. Bitte prüfen Sie die Verbindung und versuchen Sie es noch einmal.",
 
   "presence.online": "Online",
+  "presence.reading": "Liest über den Link in der E-Mail",
   "presence.offline": "Nicht online",
   "presence.last_seen": "Zuletzt da: {time}",
   "time.day_and_time": "{day}, {time}",
@@ -122,6 +123,7 @@ export default {
   "cart.unknown": "Von einem Warenkorb ist noch nichts bekannt.",
 
   "route.online": "Online: sieht es sofort",
+  "route.reading": "Liest über den Link der E-Mail: sieht es sofort",
   "route.email": "Geht per E-Mail an {email}",
   "route.none": "Keine Adresse bekannt: der Kunde sieht es beim nächsten Besuch",
   "route.waiting": "Nicht verbunden: geht hinaus, sobald Sie wieder verbunden sind",

@@ -60,6 +60,7 @@ export default {
   "empty.failed.text": "No se ha perdido nada. Comprueba la conexión y vuelve a intentarlo.",
 
   "presence.online": "En línea",
+  "presence.reading": "Lo lee desde el enlace del correo",
   "presence.offline": "No está en línea",
   "presence.last_seen": "Última vez: {time}",
   "time.day_and_time": "{day}, {time}",
@@ -121,6 +122,7 @@ export default {
   "cart.unknown": "Todavía no se sabe nada de un carrito.",
 
   "route.online": "En línea: lo ve ahora",
+  "route.reading": "Lee desde el enlace del correo: lo ve ahora",
   "route.email": "Se enviará por correo a {email}",
   "route.none": "No se conoce ninguna dirección: el cliente lo verá en su próxima visita",
   "route.waiting": "Sin conexión: saldrá cuando vuelva a haberla",

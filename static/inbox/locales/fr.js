@@ -60,6 +60,7 @@ export default {
   "empty.failed.text": "Rien n’est perdu. Vérifiez la connexion et réessayez.",
 
   "presence.online": "En ligne",
+  "presence.reading": "Lit par le lien de l’e-mail",
   "presence.offline": "Hors ligne",
   "presence.last_seen": "Vu pour la dernière fois : {time}",
   "time.day_and_time": "{day}, {time}",
@@ -121,6 +122,7 @@ export default {
   "cart.unknown": "On ne sait encore rien d’un panier.",
 
   "route.online": "En ligne : le voit tout de suite",
+  "route.reading": "Lit par le lien de l’e-mail : le voit tout de suite",
   "route.email": "Sera envoyé par e-mail à {email}",
   "route.none": "Aucune adresse connue : le client le verra à sa prochaine visite",
   "route.waiting": "Hors connexion : partira à votre retour",

@@ -70,6 +70,7 @@ export default {
   "empty.failed.text": "Ничего не потеряно. Проверьте соединение и попробуйте ещё раз.",
 
   "presence.online": "В сети",
+  "presence.reading": "Читает по ссылке из письма",
   "presence.offline": "Не в сети",
   "presence.last_seen": "Последний визит: {time}",
   "time.day_and_time": "{day}, {time}",
@@ -136,6 +137,7 @@ export default {
   "cart.unknown": "О корзине пока ничего не известно.",
 
   "route.online": "В сети: увидит сразу",
+  "route.reading": "Читает по ссылке из письма: увидит сразу",
   "route.email": "Уйдёт письмом на {email}",
   "route.none": "Адрес неизвестен: покупатель увидит ответ при следующем визите",
   "route.waiting": "Нет связи: уйдёт, когда она вернётся",

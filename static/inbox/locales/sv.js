@@ -60,6 +60,7 @@ export default {
   "empty.failed.text": "Inget har gått förlorat. Kontrollera anslutningen och försök igen.",
 
   "presence.online": "Online",
+  "presence.reading": "Läser via länken i mejlet",
   "presence.offline": "Inte online",
   "presence.last_seen": "Sågs senast {time}",
   "time.day_and_time": "{day} {time}",
@@ -121,6 +122,7 @@ export default {
   "cart.unknown": "Ingen varukorg är känd än.",
 
   "route.online": "Online: ser det nu",
+  "route.reading": "Läser via mejlets länk: ser det nu",
   "route.email": "Mejlas till {email}",
   "route.none": "Ingen adress är känd: kunden ser det vid nästa besök",
   "route.waiting": "Inte ansluten: skickas när du är tillbaka",

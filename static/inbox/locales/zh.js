@@ -58,6 +58,7 @@ export default {
   "empty.failed.text": "内容没有丢失。请检查网络后重试。",
 
   "presence.online": "在线",
+  "presence.reading": "正通过邮件链接查看",
   "presence.offline": "离线",
   "presence.last_seen": "最近在线：{time}",
   "time.day_and_time": "{day} {time}",
@@ -119,6 +120,7 @@ export default {
   "cart.unknown": "暂无购物车信息。",
 
   "route.online": "在线：立即可见",
+  "route.reading": "正通过邮件链接查看：立即可见",
   "route.email": "将以邮件发送至 {email}",
   "route.none": "没有邮箱：顾客下次访问时可见",
   "route.waiting": "未连接：恢复连接后发出",
