@@ -220,6 +220,13 @@ def test_6_invalid_text_breaks_the_connection_whole_and_in_fragments(payload: by
     assert broken(first(payload), last(b"")) is CloseCode.INVALID_TEXT
 
 
+@pytest.mark.parametrize("payload", [invalid for invalid in INVALID_TEXTS if len(invalid) > 3])
+def test_6_invalid_text_breaks_the_connection_before_the_rest_of_it_comes(payload: bytes) -> None:
+    assert broken(first(payload)) is CloseCode.INVALID_TEXT
+    assert broken(first(b"Hello"), middle(payload[:1]), middle(payload[1:])) is CloseCode.INVALID_TEXT
+    assert read_all(first(payload, BINARY), last(b"")) == ([(BINARY, payload)], None)
+
+
 @pytest.mark.parametrize("payload", INVALID_TEXTS)
 def test_6_binary_may_be_anything(payload: bytes) -> None:
     assert read_all(Sent(FIN | BINARY, payload)) == ([(BINARY, payload)], None)

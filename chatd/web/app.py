@@ -42,6 +42,7 @@ from chatd.topics.files import model_in_force
 from chatd.topics.worker import TopicWorker
 from chatd.web.admission import Front
 from chatd.web.assets import Assets
+from chatd.web.echo import with_echo
 from chatd.web.handshake import Accepted, Refused, answer_handshake, refuse
 from chatd.web.login import Login
 from chatd.web.numbers import number_routes
@@ -193,7 +194,7 @@ def create_app(chat: Chat, *, reload: bool = False) -> ASGIApp:
     rendering = Rendering(settings, assets, templates_directory(), reload=reload)
     sessions = Sessions(settings, chat.store, chat.clock, on_end=chat.log_out)
     passwords = Passwords()
-    front = Front(settings, chat.wheel, _Sockets(chat))
+    front = Front(settings, chat.wheel, with_echo(chat, _Sockets(chat), os.environ))
     login = Login(settings, chat.store, sessions, passwords, rendering, clock=chat.clock, now=chat.loop.time)
 
     def open_reply_link(link: str) -> OpenedLink:

@@ -11,7 +11,8 @@ What the parser enforces, each with the close code of section 7.4.1:
   continuations out of place: 1002;
 * a message (over all its fragments) above the bound: 1009, decided from the header, before its bytes are taken in; one
   in too many fragments too, for empty ones cost nothing to send and something to read;
-* text that is not UTF-8: 1007; checked when the message is complete.
+* text that is not UTF-8: 1007; of a fragmented message with the first fragment that cannot be part of one (section
+  8.1), whatever of it is still to come.
 
 A message that arrives whole in one read costs one slice and one unmasking and no other copy.
 """
@@ -19,6 +20,7 @@ A message that arrives whole in one read costs one slice and one unmasking and n
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ except ImportError:  # the wheel without its C extension
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 CONTROL_BYTES_MAX = 125
 FRAGMENTS_MAX = 1_024
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _SHORT_HEAD, _MIDDLE_HEAD, _LONG_HEAD = (struct.Struct(form).pack for form in ("!BB", "!BBH", "!BBQ"))
 _RECEIVABLE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
@@ -95,13 +98,14 @@ class Parser:
     """Takes bytes as they come and yields `(opcode, payload)`: whole text and binary messages, and control frames,
     which may stand between the fragments of a message."""
 
-    __slots__ = ("_buffer", "_count", "_fragments", "_message_bytes_max", "_opcode", "_size")
+    __slots__ = ("_buffer", "_count", "_decoder", "_fragments", "_message_bytes_max", "_opcode", "_size")
 
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._buffer = b""
         self._fragments: list[bytes] | None = None
         self._count = 0
+        self._decoder: codecs.IncrementalDecoder | None = None  # of the fragments, when they are text
         self._opcode = 0
         self._size = 0
 
@@ -168,19 +172,23 @@ class Parser:
             self._fragments = []
             self._count = 0
             self._opcode = first & 0x0F
+            self._decoder = _UTF8() if self._opcode == TEXT else None
         self._count += 1
         if self._count > FRAGMENTS_MAX:
             raise BrokenFrame(CloseCode.FRAME_TOO_LARGE, f"a message has at most {FRAGMENTS_MAX} fragments")
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(payload, bool(first & 0x80))
+            except UnicodeDecodeError:
+                raise _invalid_text() from None
         if payload:
             self._fragments.append(payload)
             self._size += len(payload)
         if not first & 0x80:
             return None
         whole = b"".join(self._fragments)
-        self._fragments = None
+        self._fragments = self._decoder = None
         self._size = 0
-        if self._opcode == TEXT:
-            _check_utf8(whole)
         return self._opcode, whole
 
 
@@ -198,4 +206,8 @@ def _check_utf8(payload: bytes) -> None:
     try:
         payload.decode()
     except UnicodeDecodeError:
-        raise BrokenFrame(CloseCode.INVALID_TEXT, "a text message must be UTF-8") from None
+        raise _invalid_text() from None
+
+
+def _invalid_text() -> BrokenFrame:
+    return BrokenFrame(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
