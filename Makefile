@@ -30,7 +30,6 @@ format: setup-dev ## Put the Python files into the one format
 	@$(PYTHON_OF_VENV) -m ruff check --quiet --fix . ; $(PYTHON_OF_VENV) -m ruff format .
 
 topics: setup-dev ## Train the model of topics anew, measure it, write topics/report.md (minutes, one core)
-	@$(PYTHON_OF_VENV) -m pip install --disable-pip-version-check --quiet -e '.[training]'
 	@exec nice -n 19 $(PYTHON_OF_VENV) -m chatd topics train --output chatd/topics/model.npz --report topics \
 		--evaluation topics/evaluation $(ARGS)
 

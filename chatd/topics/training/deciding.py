@@ -17,7 +17,10 @@ from chatd.topics.model import Decision, Floats
 from chatd.topics.names import LANGUAGES
 from chatd.topics.training.samples import Sample
 
-PRECISION_ASKED = MappingProxyType({"en": 0.96, "sv": 0.95, "de": 0.95, "es": 0.95, "fr": 0.95, "zh": 0.95, "ru": 0.95})
+# More than is promised: real messages are harder than the corpus.
+PRECISION_ASKED = MappingProxyType(
+    {"en": 0.97, "sv": 0.965, "de": 0.965, "es": 0.965, "fr": 0.965, "zh": 0.965, "ru": 0.965}
+)
 FALSE_ON_NONE_ASKED = 0.03
 LABELS_MIN = 40  # fewer say nothing about a threshold
 THRESHOLD_MIN = 0.5

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from chatd.topics.encoder import NAME
 from chatd.topics.model import Floats, Head, features, sigmoid
 from chatd.topics.names import TOPICS
 from chatd.topics.text import BUCKETS, character_buckets, normalize, word_buckets
+from chatd.topics.training.sparse import SparseRows
 
 # An n-gram that fewer messages have says more about the corpus than about the world.
 MESSAGES_MIN = 3
@@ -60,26 +60,16 @@ def rarity_of(texts: Sequence[str]) -> tuple[NDArray[np.uint8], float, NDArray[n
     return np.maximum(1, np.rint(rarity / scale)).astype(np.uint8), scale, met
 
 
-def matrix_of(texts: Sequence[str], rarity: NDArray[np.uint8], scale: float) -> Any:
-    """The messages as a sparse matrix (scipy's, which publishes no types)."""
-    from scipy import sparse
-
-    rows, columns, values = [0], [], []
-    for text in texts:
-        buckets, weights = features(normalize(text), rarity, scale)
-        columns.append(buckets.astype(np.int32))
-        values.append(weights)
-        rows.append(rows[-1] + len(buckets))
-    return sparse.csr_matrix(
-        (np.concatenate(values), np.concatenate(columns), np.asarray(rows)), shape=(len(texts), BUCKETS)
-    )
+def matrix_of(texts: Sequence[str], rarity: NDArray[np.uint8], scale: float) -> SparseRows:
+    """The messages, a row each and a column a bucket."""
+    return SparseRows.of([features(normalize(text), rarity, scale) for text in texts], BUCKETS)
 
 
-def fit_linear(matrix: Any, right: Floats, counts: Floats, met: NDArray[np.int64]) -> Linear:
+def fit_linear(matrix: SparseRows, right: Floats, counts: Floats, met: NDArray[np.int64]) -> Linear:
     """All topics at once: they share the matrix, and its passes through memory are what costs."""
     active = np.flatnonzero(met >= MESSAGES_MIN)
-    small = matrix[:, active].tocsr()
-    turned = small.T.tocsr()
+    small = matrix.keep(active)
+    turned = small.turned()
     size, topics = len(active), len(TOPICS)
     share = np.clip((right * counts).sum(axis=0) / np.maximum(counts.sum(axis=0), 1e-9), 1e-4, 1 - 1e-4)
     start = np.zeros((size + 1, topics), dtype=np.float32)  # the last row holds the biases

@@ -20,7 +20,8 @@ from chatd.errors import InvalidInput
 from chatd.topics.names import TOPICS
 
 FOLDS = 5
-# So many neighbouring lines are in one fold: they resemble each other, and what resembles must not be tested on.
+# So many neighbouring lines of a file are in one fold: they resemble each other, and what resembles must not be tested
+# on. Each file counts for itself, so that a line more in one changes nothing in the others.
 LINES_A_BLOCK = 2
 # Slots with so many values are dealt out to the folds as well, so that a product met in testing is new.
 VALUES_DEALT = 40
@@ -115,7 +116,7 @@ def read_corpus(folder: Path) -> Grammar:
             if path.name == "slots.txt":
                 slots[language] = _read_slots(path)
             else:
-                templates += read_templates(path, language, len(templates))
+                templates += read_templates(path, language)
     if not templates:
         raise InvalidInput(f"{folder} holds no corpus: expected folders such as en/ with .txt files")
     grammar = Grammar(tuple(templates), slots)
@@ -125,7 +126,7 @@ def read_corpus(folder: Path) -> Grammar:
     return grammar
 
 
-def read_templates(path: Path, language: str, already: int = 0) -> list[Template]:
+def read_templates(path: Path, language: str) -> list[Template]:
     topics: frozenset[str] | None = None
     maybe: frozenset[str] = frozenset()
     found: list[Template] = []
@@ -138,7 +139,7 @@ def read_templates(path: Path, language: str, already: int = 0) -> list[Template
             continue
         if topics is None:
             raise InvalidInput(f"{path}:{number}: a message before any heading; expected a line such as '@ Shipping'")
-        fold = ((already + len(found)) // LINES_A_BLOCK) % FOLDS
+        fold = (len(found) // LINES_A_BLOCK) % FOLDS
         found.append(Template(language, line, topics, maybe, fold))
     return found
 

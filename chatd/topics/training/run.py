@@ -1,7 +1,7 @@
 """All of the training in order: samples, folds, calibration, the final fit, the file.
 
 `train` is what `make topics` and `chatd topics train` call. It takes minutes and a core; the same corpus, corrections
-and seed give the same model on the same releases of numpy and scipy.
+and seed give the same model on the same release of numpy.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def train(
         learned, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if not len(held) or not len(learned):
             continue
-        linear = fit_linear(matrix[learned], right[learned], counts[learned], met)
-        first[held] = matrix[held] @ linear.weights + linear.biases
+        linear = fit_linear(matrix.take(learned), right[learned], counts[learned], met)
+        first[held] = matrix.take(held) @ linear.weights + linear.biases
         if embeddings is not None:
             head = fit_head(embeddings[learned], right[learned], counts[learned], seed)
             second[held] = head.logits(embeddings[held])
