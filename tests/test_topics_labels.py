@@ -1,13 +1,10 @@
-"""Topic labels as a shop meets them: the shipped model, the command, the process beside the server."""
+"""Topic labels as a shop meets them: the shipped model and `chatd topics label`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,12 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatd.__main__ import main
-from chatd.errors import InvalidInput, Temporary
+from chatd.errors import InvalidInput
 from chatd.topics.files import SHIPPED_MODEL, model_in_force, own_model
 from chatd.topics.labeller import Labeller
 from chatd.topics.model import read_model
-from chatd.topics.names import TOPICS, TopicScore
-from chatd.topics.worker import MESSAGES_MAX, TopicWorker
+from chatd.topics.names import TOPICS
 
 # `make topics` changes the file and prints the new hash; whoever commits the one commits the other.
 MODEL_SHA256 = "cc412c8cf2e61e3fe97eeb2bd2806f7108001ba85cedee0e7ad8bd88ee63605d"
@@ -223,13 +219,55 @@ def test_label_takes_null_as_no_language_and_passes_over_empty_lines(run: CliRun
 
 
 @pytest.mark.parametrize(
-    "line", ["where is my order", "[]", '{"message": "x"}', '{"text": 3}', '{"text": "x", "lang": 3}']
+    "line",
+    [
+        "where is my order",
+        "[]",
+        '{"message": "x"}',
+        '{"text": 3}',
+        '{"text": "x", "lang": 3}',
+        "[" * 100_000,
+        '{"text": "' + "x" * 2**20 + '"}',
+        b'{"text": "\xff\xfe"}',
+    ],
+    ids=str,
 )
-def test_label_says_which_line_it_does_not_understand(run: CliRunner, line: str) -> None:
-    result = label(run, {"text": "hello"}, line)
+def test_a_line_that_is_not_understood_is_named_and_costs_no_other_its_label(run: CliRunner, line: str | bytes) -> None:
+    whole = line if isinstance(line, bytes) else line.encode()
+    order = b'{"text": "where is my order"}'
+    result = run.invoke(main, ["topics", "label", "--first-stage-only"], input=b"\n".join([order, whole, order]))
+    first, bad, last = map(json.loads, result.stdout.splitlines())
+    assert first == last
+    assert first["topics"][0]["topic"] == "Order status"
+    assert bad["topics"] == []
+    assert bad["error"].startswith("line 2 ")
+    assert "expected" in bad["error"]
     assert result.exit_code == 1
-    assert "line 2" in result.output
-    assert "expected" in result.output
+    assert "1 of 3 lines" in result.stderr
+
+
+def test_whoever_writes_a_line_and_waits_gets_its_answer(tmp_path: Path) -> None:
+    """A program may keep `chatd topics label` open and ask it one message after the other."""
+    command = [sys.executable, "-m", "chatd", "topics", "label", "--first-stage-only"]
+    environment = os.environ | {"CHATD_DATA_DIRECTORY": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text, topics in (("where is my order", ["Order status"]), ("hello", [])):
+            process.stdin.write(json.dumps({"text": text}).encode() + b"\n")
+            process.stdin.flush()
+            assert [one["topic"] for one in json.loads(process.stdout.readline())["topics"]] == topics
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_ten_thousand_lines_come_out_in_their_order(run: CliRunner) -> None:
+    texts = ["where is my order", "hello", "do you ship to norway"]
+    lines = [{"text": texts[number % 3]} for number in range(10_000)]
+    answers = [json.loads(line)["topics"] for line in label(run, *lines).stdout.splitlines()]
+    assert [[one["topic"] for one in answer] for answer in answers[:3]] == [["Order status"], [], ["Shipping"]]
+    assert len(answers) == 10_000
+    assert all(answer == answers[number % 3] for number, answer in enumerate(answers))
 
 
 def test_the_shops_own_model_decides_when_there_is_one(run: CliRunner, tmp_path: Path) -> None:
@@ -241,77 +279,12 @@ def test_the_shops_own_model_decides_when_there_is_one(run: CliRunner, tmp_path:
     assert "topics-model.npz" in result.output
 
 
-def test_corrections_that_name_no_topic_of_ours_are_refused(run: CliRunner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line", ['{"text": "x", "topics": ["Shoes"]}', '{"text": "x"}', '{"text": "x", "lang": 4, "topics": []}', "x"]
+)
+def test_corrections_that_are_not_understood_are_refused(line: str, run: CliRunner, tmp_path: Path) -> None:
     path = tmp_path / "corrections.jsonl"
-    path.write_text('{"text": "x", "topics": ["Shoes"]}\n')
+    path.write_text(line + "\n")
     result = run.invoke(main, ["topics", "train", str(path)])
     assert result.exit_code == 1
     assert "corrections.jsonl:1" in result.output
-
-
-# ---------------------------------------------------------------- the process beside the server
-
-
-def test_a_server_that_imports_the_worker_has_no_numpy() -> None:
-    code = "import sys, chatd.topics.worker, chatd.topics.names; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-async def test_the_process_labels_as_the_labeller_does(labeller: Labeller) -> None:
-    worker = TopicWorker(second_stage=False)
-    try:
-        assert await worker.label([]) == []
-        assert worker.pid is None, "nothing is started before there is something to label"
-        texts = [*CERTAIN, "hello", "\ud800", "x" * 50_000]
-        given = await worker.label([(text, None) for text in texts])
-        assert given == [labeller.label(text) for text in texts]
-        assert all(isinstance(one, TopicScore) for labels in given for one in labels)
-        assert worker.stages == 1
-    finally:
-        await worker.stop()
-    assert worker.pid is None
-
-
-async def test_a_process_that_dies_is_replaced() -> None:
-    worker = TopicWorker(second_stage=False)
-    try:
-        await worker.label([("hello", None)])
-        first = worker.pid
-        assert first is not None
-        os.kill(first, signal.SIGKILL)
-        labels: list[list[TopicScore]] | None = None
-        # The death is noticed before the next question or by it.
-        with contextlib.suppress(Temporary):
-            labels = await worker.label([("where is my order", None)])
-        labels = labels or await worker.label([("where is my order", None)])
-        assert [one.topic for one in labels[0]] == ["Order status"]
-        assert worker.pid != first
-    finally:
-        await worker.stop()
-
-
-async def test_who_gives_up_waiting_spoils_nothing_for_the_next() -> None:
-    worker = TopicWorker(second_stage=False)
-    try:
-        await worker.label([("hello", None)])
-        impatient = asyncio.create_task(worker.label([("where is my order", None)] * MESSAGES_MAX))
-        await asyncio.sleep(0)
-        impatient.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await impatient
-        assert await worker.label([("hello", None)]) == [[]]
-    finally:
-        await worker.stop()
-
-
-async def test_a_model_that_cannot_be_read_is_a_passing_trouble(tmp_path: Path) -> None:
-    (tmp_path / "bad.npz").write_bytes(b"no")
-    worker = TopicWorker(tmp_path / "bad.npz")
-    with pytest.raises(Temporary):
-        await worker.label([("hello", None)])
-    assert worker.pid is None
-
-
-async def test_too_many_messages_at_once_are_refused() -> None:
-    with pytest.raises(InvalidInput):
-        await TopicWorker().label([("x", None)] * (MESSAGES_MAX + 1))

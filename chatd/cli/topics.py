@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -18,12 +18,12 @@ from chatd.topics.files import model_in_force, own_model
 from chatd.topics.names import LANGUAGES, TOPICS
 
 if TYPE_CHECKING:
-    from chatd.topics.labeller import Labeller
     from chatd.topics.training.samples import Correction
 
-TEXT_CHARACTERS_MAX = 100_000
 CORRECTIONS_MAX = 50_000
-# Read ahead of the labels for an encoder's sake; each answer still comes in its message's turn.
+LINE_BYTES_MAX = 2**20
+READ_BYTES = 2**16
+# Labelled together for the encoder's sake, which is five times as fast a message then.
 LINES_AT_ONCE = 32
 
 
@@ -46,55 +46,70 @@ def label_command(model: Path | None, first_stage_only: bool) -> None:
     """Read one JSON object a line, {"text": ..., "lang": ...} with lang optional, and print one a line:
     {"topics": [{"topic": ..., "score": ...}]}, best first, empty when nothing is certain.
 
-    The decisions are those of the server, by the shop's own model if it has trained one.
+    The decisions are those of the server, by the shop's own model if it has trained one. A line that is not understood
+    is answered with no topics and an "error" that names it; the others are labelled, and the command ends with 1.
     """
     from chatd.topics.labeller import Labeller
 
     labeller = Labeller.load(
         model or model_in_force(settings_of_environment().data_directory), second_stage=not first_stage_only
     )
-    stream = sys.stdin.buffer
-    interactive = stream.isatty()
-    for batch in _batches(_messages(stream), 1 if interactive else LINES_AT_ONCE):
-        _print_labels(labeller, batch)
+    lines = bad = 0
+    for batch in _batches(sys.stdin.buffer):
+        read: list[tuple[str, str | None] | InvalidInput] = []
+        for line in batch:
+            lines += 1
+            if line.strip():
+                read.append(_message(line, f"line {lines}"))
+        found = iter(labeller.label_many([message for message in read if not isinstance(message, InvalidInput)]))
+        for message in read:
+            if isinstance(message, InvalidInput):
+                bad += 1
+                print(json.dumps({"topics": [], "error": message.message}))
+            else:
+                print(json.dumps({"topics": [{"topic": one.topic, "score": one.score} for one in next(found)]}))
+        # Whoever writes a line and waits for its answer must not wait for a full buffer.
+        sys.stdout.flush()
+    if bad:
+        raise click.ClickException(f"{bad} of {lines} lines were not understood; each is answered with an error")
 
 
-def _batches(messages: Iterable[tuple[str, str | None]], size: int) -> Iterator[list[tuple[str, str | None]]]:
-    batch: list[tuple[str, str | None]] = []
-    for message in messages:
-        batch.append(message)
-        if len(batch) >= size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines as they come: all that is there, but never more than `LINES_AT_ONCE`, and never waiting for more. Of a
+    line longer than `LINE_BYTES_MAX` only the beginning is kept, which then is no JSON."""
+    kept = b""
+    while chunk := stream.read1(READ_BYTES):  # type: ignore[attr-defined]  # all of our streams are buffered
+        lines = chunk.split(b"\n")
+        lines[0] = kept + lines[0]
+        kept = lines.pop()[: LINE_BYTES_MAX + 1]
+        for begin in range(0, len(lines), LINES_AT_ONCE):
+            yield lines[begin : begin + LINES_AT_ONCE]
+    if kept:
+        yield [kept]
 
 
-def _print_labels(labeller: Labeller, batch: list[tuple[str, str | None]]) -> None:
-    for labels in labeller.label_many(batch):
-        found = [{"topic": label.topic, "score": label.score} for label in labels]
-        click.echo(json.dumps({"topics": found}))
+def _message(line: bytes, place: str) -> tuple[str, str | None] | InvalidInput:
+    try:
+        return _read(line, place)[:2]
+    except InvalidInput as error:
+        return error
 
 
-def _messages(lines: Iterable[bytes]) -> Iterator[tuple[str, str | None]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        record = _record(line, f"line {number}")
-        lang = record.get("lang")
-        if lang is not None and not isinstance(lang, str):
-            raise InvalidInput(f"line {number}: lang is {lang!r}; expected a language such as 'en', or no lang")
-        yield record["text"][:TEXT_CHARACTERS_MAX], lang
-
-
-def _record(line: bytes, place: str) -> dict[str, Any]:
+def _read(line: bytes, place: str) -> tuple[str, str | None, dict[str, Any]]:
+    """Text, language and all of a line. Raises `InvalidInput` that names the place and says what was expected."""
+    expected = 'expected an object such as {"text": "where is my parcel", "lang": "en"}'
+    if len(line) > LINE_BYTES_MAX:
+        raise InvalidInput(f"{place} is longer than {LINE_BYTES_MAX:,} bytes; {expected}")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        raise InvalidInput(f'{place} is no JSON; expected an object such as {{"text": "where is my parcel"}}') from None
+        raise InvalidInput(f"{place} is no JSON; {expected}") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise InvalidInput(f'{place} has no text; expected an object such as {{"text": "where is my parcel"}}')
-    return record
+        raise InvalidInput(f"{place} has no text; {expected}")
+    lang = record.get("lang")
+    if lang is not None and not isinstance(lang, str):
+        raise InvalidInput(f"{place} has the lang {lang!r}; expected a language such as 'en', or none")
+    return record["text"], lang, record
 
 
 @topics_commands.command(
@@ -130,10 +145,6 @@ def train_command(
     # Before numpy is loaded, which looks at it only then: training must be the same on any number of cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise click.ClickException("training needs more packages: pip install 'chatd[training]'") from None
     from chatd.topics.training.reporting import train_and_report
 
     output = output or own_model(settings_of_environment().data_directory)
@@ -152,23 +163,23 @@ def train_command(
 
 
 def read_corrections(path: Path) -> list[Correction]:
-    """What staff set and removed, one conversation's message a line."""
+    """What staff made of messages, one a line. Raises `InvalidInput` with file and line for what is not understood:
+    a correction left out would be missed by nobody."""
     from chatd.topics.languages import settle_language
     from chatd.topics.training.samples import Correction
 
     found = []
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            place = f"{path}:{number}"
             if not line.strip():
                 continue
-            record = _record(line, place)
+            place = f"{path}:{number}"
+            text, lang, record = _read(line, place)
             topics = record.get("topics")
             if not isinstance(topics, list) or not all(topic in TOPICS for topic in topics):
                 raise InvalidInput(f"{place}: topics are {topics!r}; expected a list with none or some of {TOPICS}")
-            language = settle_language(record["text"], record.get("lang"))
-            language = language if language in LANGUAGES else "en"
-            found.append(Correction(record["text"][:TEXT_CHARACTERS_MAX], language, frozenset(topics)))
+            language = settle_language(text, lang)
+            found.append(Correction(text, language if language in LANGUAGES else "en", frozenset(topics)))
             if len(found) > CORRECTIONS_MAX:
                 raise InvalidInput(f"{path} has more than {CORRECTIONS_MAX:,} corrections; take the newest")
     return found
