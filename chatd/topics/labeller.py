@@ -22,21 +22,23 @@ from chatd.topics.text import normalize
 class Labeller:
     """Decides which topics a message surely has: none, one, seldom more."""
 
-    def __init__(self, model: Model, encoder: Encoder | None = None) -> None:
+    def __init__(self, model: Model, encoder: Encoder | None = None, *, missing: str = "") -> None:
         self.model = model
         self.encoder = encoder if model.head is not None and model.joined is not None else None
+        self.missing = missing  # why there is no second stage although the model has one
 
     @classmethod
     def load(cls, path: Path = SHIPPED_MODEL, *, second_stage: bool = True) -> Labeller:
         """Read the model, and the encoder if it is installed as pinned. Raises `InvalidInput` for a bad model file."""
         model = read_model(path)
-        encoder = None
-        if second_stage and model.head is not None and model.head.encoder == NAME:
-            try:
-                encoder = Encoder()
-            except EncoderUnavailable:
-                encoder = None
-        return cls(model, encoder)
+        if not second_stage or model.head is None:
+            return cls(model)
+        if model.head.encoder != NAME:
+            return cls(model, missing=f"the model was trained with {model.head.encoder}, chatd uses {NAME}")
+        try:
+            return cls(model, Encoder())
+        except EncoderUnavailable as error:
+            return cls(model, missing=str(error))
 
     @property
     def stages(self) -> int:

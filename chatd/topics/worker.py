@@ -2,7 +2,8 @@
 
 `TopicWorker` starts the process with the first batch, keeps it, and starts it anew when it died; nothing is remembered
 in it, so nothing is lost. One batch is under way at a time; whoever has more messages waits or gathers them. The two
-speak JSON lines over pipes: `{"messages": [[text, lang], …]}` there, `{"labels": [[[topic, score], …], …]}` back.
+speak JSON lines over pipes: `{"stages": 2, "missing": ""}` once loaded, then `{"messages": [[text, lang], …]}` there
+and `{"labels": [[[topic, score], …], …]}` back. It ends with its input, so it does not outlive a server that died.
 
 This module is all that a server imports of the topics besides the names: it needs no numpy.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from chatd.errors import InvalidInput, Temporary
 from chatd.topics.files import SHIPPED_MODEL
-from chatd.topics.names import TopicScore
+from chatd.topics.names import TOPICS, TopicScore
 
 MESSAGES_MAX = 64
 # A longer text is cut here already: what is read of it fits many times over, and a line stays bounded.
@@ -28,6 +30,8 @@ LINE_BYTES_MAX = 8 * 2**20
 LOAD_SECONDS_MAX = 60.0
 BATCH_SECONDS_MAX = 20.0
 NICENESS = 5
+
+logger = logging.getLogger("chatd.topics")
 
 
 class TopicWorker:
@@ -38,6 +42,7 @@ class TopicWorker:
         self._second_stage = second_stage
         self._lock = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._stops = 0
         self.stages = 0  # 1 or 2 once it runs
 
     @property
@@ -46,18 +51,24 @@ class TopicWorker:
 
     async def label(self, messages: Sequence[tuple[str, str | None]]) -> list[list[TopicScore]]:
         """The topics of each message, at most `MESSAGES_MAX` of them. Raises `Temporary` when the process failed or
-        took too long; it is then gone, and the next call starts another."""
+        took too long, or was stopped meanwhile; it is then gone, and the next call starts another."""
         if len(messages) > MESSAGES_MAX:
             raise InvalidInput(f"{len(messages)} messages at once; at most {MESSAGES_MAX}")
         if not messages:
             return []
+        stops = self._stops
         async with self._lock:
+            if stops != self._stops:
+                raise Temporary("the topics' process was stopped")
             try:
                 process = await self._ready()
                 async with asyncio.timeout(BATCH_SECONDS_MAX):
                     labels = (await _ask(process, messages))["labels"]
-                return [[TopicScore(topic, score) for topic, score in one] for one in labels]
-            except (OSError, TimeoutError, ValueError, KeyError, TypeError, asyncio.IncompleteReadError) as error:
+                return [[_checked(topic, score) for topic, score in one] for one in labels]
+            except (
+                *(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError),
+                *(ValueError, KeyError, TypeError, IndexError),
+            ) as error:
                 await self._end()
                 raise Temporary(f"the topics' process failed ({type(error).__name__})") from error
             except asyncio.CancelledError:
@@ -66,6 +77,12 @@ class TopicWorker:
                 raise
 
     async def stop(self) -> None:
+        """End the process, at once: whoever waits for an answer gets `Temporary` instead."""
+        self._stops += 1
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         async with self._lock:
             await self._end()
 
@@ -88,7 +105,10 @@ class TopicWorker:
             env=os.environ | threads,
         )
         async with asyncio.timeout(LOAD_SECONDS_MAX):
-            self.stages = int(json.loads(await _read_line(process))["stages"])
+            loaded = json.loads(await _read_line(process))
+        self.stages = int(loaded["stages"])
+        if loaded["missing"]:
+            logger.warning("topics are found by the first stage alone, and fewer of them: %s", loaded["missing"])
         return process
 
     async def _end(self) -> None:
@@ -115,6 +135,12 @@ async def _ask(
     return answer
 
 
+def _checked(topic: str, score: float) -> TopicScore:
+    if topic not in TOPICS or not 0 <= score <= 1:
+        raise ValueError("a topic or score that there is not")
+    return TopicScore(topic, score)
+
+
 async def _read_line(process: asyncio.subprocess.Process) -> bytes:
     assert process.stdout is not None
     return await process.stdout.readuntil(b"\n")
@@ -129,7 +155,7 @@ def serve(arguments: Sequence[str]) -> None:
     model = Path(arguments[arguments.index("--model") + 1]) if "--model" in arguments else SHIPPED_MODEL
     labeller = Labeller.load(model, second_stage="--first-stage-only" not in arguments)
     labeller.label("hello")  # the first call pays for what is made late
-    _answer({"stages": labeller.stages})
+    _answer({"stages": labeller.stages, "missing": labeller.missing})
     for line in sys.stdin.buffer:
         messages = json.loads(line)["messages"]
         _answer({"labels": labeller.label_many([(text, lang) for text, lang in messages])})
