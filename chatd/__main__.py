@@ -7,6 +7,7 @@ import click
 from chatd import __version__
 from chatd.cli.common import Commands, examples
 from chatd.cli.doctor import doctor_command
+from chatd.cli.outbox import outbox_commands
 from chatd.cli.running import demo_command, migrate_command, serve_command
 from chatd.cli.settings import config_command
 from chatd.cli.shops import shop_commands
@@ -35,6 +36,7 @@ for command in (
     migrate_command,
     shop_commands,
     staff_commands,
+    outbox_commands,
     topics_commands,
     doctor_command,
     config_command,

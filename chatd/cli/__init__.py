@@ -4,6 +4,7 @@
     running     serve, demo, migrate
     shops       shop add, list, show, set
     staff       staff add, list, password, remove
+    outbox      outbox list, retry, drop
     doctor      doctor; what it looks at is in checks
     settings    config
     topics      topics label, train

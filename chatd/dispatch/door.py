@@ -25,6 +25,7 @@ from chatd.domain.commands import (
     CloseConversations,
     Command,
     CountTopics,
+    DropMail,
     Introduce,
     ListConversations,
     LoadConversation,
@@ -37,6 +38,7 @@ from chatd.domain.commands import (
     RecordPresence,
     RecordTopics,
     RemoveTopic,
+    RetryMail,
     SendMessage,
     SettleMail,
     UpdateCart,
@@ -71,11 +73,13 @@ QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[st
     ListConversations: queries.list_conversations,
     CountTopics: queries.count_topics,
 }
-Fact = RecordPresence | RecordMember | SettleMail | RecordTopics
+Fact = RecordPresence | RecordMember | SettleMail | RetryMail | DropMail | RecordTopics
 RECORDERS: dict[type, Callable[[Work, Any], Awaitable[bool | None]]] = {
     RecordPresence: people.record_presence,
     RecordMember: people.record_member,
     SettleMail: mails.settle_mail,
+    RetryMail: mails.retry_mail,
+    DropMail: mails.drop_mail,
     RecordTopics: topics.record_topics,
 }
 MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))

@@ -7,10 +7,11 @@ from sqlalchemy import bindparam, select
 
 from chatd.dispatch.work import Work
 from chatd.domain import notices
-from chatd.domain.commands import SettleMail
+from chatd.domain.commands import DropMail, RetryMail, SettleMail
 from chatd.domain.conversations import Conversation
 from chatd.domain.events import CustomerCard, MessageSent
 from chatd.domain.notices import MailRow, event_of
+from chatd.errors import Conflict, NotFound
 from chatd.store import mails, outbox
 from chatd.store.contract import Statement
 from chatd.store.schema import shops
@@ -93,6 +94,33 @@ async def settle_mail(work: Work, fact: SettleMail) -> None:
     )
     if settled is not None:
         await _tell(work, [settled])
+
+
+async def retry_mail(work: Work, wish: RetryMail) -> None:
+    """Raises `NotFound`, and `Conflict` when it is not in a state to be tried."""
+    before = await _the_mail(work, wish.mail)
+    mail = await outbox.retry_now(work.tx, shop_id=work.shop, mail_id=wish.mail, now=work.now)
+    if mail is None:
+        raise Conflict(f"mail {wish.mail} is {before.state}; what is queued, retrying or failed can be tried now")
+    if mail.state != before.state:
+        await _tell(work, [mail])
+
+
+async def drop_mail(work: Work, wish: DropMail) -> None:
+    """Raises `NotFound`, and `Conflict` when it is over or just being sent."""
+    before = await _the_mail(work, wish.mail)
+    mail = await outbox.drop_now(work.tx, shop_id=work.shop, mail_id=wish.mail, now=work.now)
+    if mail is None:
+        raise Conflict(f"mail {wish.mail} is {before.state}; what is waiting, queued or retrying can be dropped")
+    if before.state != "waiting":  # of that nobody knew
+        await _tell(work, [mail])
+
+
+async def _the_mail(work: Work, mail_id: str) -> MailRow:
+    found = await outbox.find_mail(work.tx, shop_id=work.shop, mail_id=mail_id)
+    if found is None:
+        raise NotFound(f"there is no mail {mail_id} in this shop's outbox; see: chatd outbox list --all")
+    return found
 
 
 async def _tell(work: Work, changed: list[MailRow]) -> None:

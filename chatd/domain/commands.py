@@ -239,6 +239,18 @@ class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: bool = False
 
 
+class RetryMail(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator wants this mail tried now, also when it was given up."""
+
+    mail: str
+
+
+class DropMail(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator wants this mail never sent."""
+
+    mail: str
+
+
 class MessageTopics(msgspec.Struct, frozen=True, kw_only=True):
     """What the classifier is certain of for one message: topics with their scores, the surest first."""
 

@@ -187,3 +187,17 @@ async def retry_now(tx: Transaction, *, shop_id: str, mail_id: str, now: int) ->
         state = await state_of_unsent(tx, mail)
         return await change(tx, mail, state=state, due_at=now, created_at=now, attempts=0, settled_at=None)
     return await change(tx, mail, due_at=now)
+
+
+async def drop_now(tx: Transaction, *, shop_id: str, mail_id: str, now: int) -> MailRow | None:
+    """Never send this mail. Returns it, or None when there is nothing to drop (no such mail, over, or just being
+    sent). Nobody has been told of one that was still waiting for its customer to leave; it is dropped as well."""
+    row = await tx.one(_find, shop=shop_id, mail=mail_id)
+    if row is None or row["state"] not in ("waiting", "queued", "retrying"):
+        return None
+    return await change(tx, as_mail(row), state="withdrawn", settled_at=now)
+
+
+async def find_mail(tx: Transaction, *, shop_id: str, mail_id: str) -> MailRow | None:
+    row = await tx.one(_find, shop=shop_id, mail=mail_id)
+    return None if row is None else as_mail(row)
