@@ -121,7 +121,7 @@ async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(world.store, SQLiteStore) and world.store._writer is not None
     for number in range(20):
         await world.say(world.visitor, f"{number}")
-        remembered = sum(map(len, world.store._writer._memory._tables.values()))
+        remembered = sum(map(len, world.store._writer._memory.tables.values()))
         assert remembered <= 5 + 10, "what one job adds, on top of the bound"
     assert [one.number for _, one in world.published] == list(range(1, 22))
 

@@ -206,8 +206,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # ------------------------------------------------------------ the log and logins
     log_gather_milliseconds: Annotated[
-        float, _number(0, 1_000, "How long a commit waits for company while messages come close together; 0: not.")
-    ] = 0.0
+        float, _number(0, 1_000, "How long a commit waits for company while many messages come at once; 0: not.")
+    ] = 2.0
     event_retention_days: Annotated[
         float, _number(1, 36_500, "Events that do not stand in a thread are kept this long; threads for ever.")
     ] = 30.0

@@ -58,6 +58,7 @@ class OutcomeUnknown(StoreUnavailable):
     To the asker it is a refusal like any other, and trying again is right: a repeated command gets its first answer."""
 
 
+InOrder = Callable[[dict[str, Any]], tuple[Any, ...]]
 EVERY_TABLE = "*"
 _CHANGED = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 
@@ -76,10 +77,10 @@ class Statement:
         self.core = core
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))
         self.changes: str | None = _changed_table(core) if self.writes and not remembered else None
-        self._sqlite: tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]] | None = None
+        self._sqlite: tuple[str, InOrder] | None = None
         self._postgres: tuple[str, tuple[str, ...]] | None = None
 
-    def for_sqlite(self) -> tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]]:
+    def for_sqlite(self) -> tuple[str, InOrder]:
         """The text with question marks, and what puts named parameters into their order. By place and not by name: the
         driver would look every name up again for every row."""
         if self._sqlite is None:
@@ -118,7 +119,7 @@ def _changed_table(core: ClauseElement) -> str:
     return EVERY_TABLE if found is None else found[1]
 
 
-def _in_order(names: tuple[str, ...], constants: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+def _in_order(names: tuple[str, ...], constants: dict[str, Any]) -> InOrder:
     if len(names) > 1 and not constants:
         return itemgetter(*names)
     return lambda given: tuple([constants[name] if name in constants else given[name] for name in names])

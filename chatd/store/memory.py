@@ -18,30 +18,30 @@ REMEMBERED_MAX = 20_000
 class Memory:
     """Rows by table and key, as the last commit or this transaction left them."""
 
-    __slots__ = ("_tables", "_version")
+    __slots__ = ("_version", "tables")
 
     def __init__(self) -> None:
-        self._tables: dict[str, dict[Hashable, Any]] = {}
+        self.tables: dict[str, dict[Hashable, Any]] = {}
         self._version = 0
 
     def begin(self, version: int) -> None:
         """A transaction begins on this version of the database, as the connection sees what others have written."""
-        if version != self._version or sum(map(len, self._tables.values())) > REMEMBERED_MAX:
-            self._tables.clear()
+        if version != self._version or sum(map(len, self.tables.values())) > REMEMBERED_MAX:
+            self.tables.clear()
         self._version = version
 
     def recall(self, table: str, key: Hashable) -> Any:
-        rows = self._tables.get(table)
+        rows = self.tables.get(table)
         return None if rows is None else rows.get(key)
 
     def remember(self, table: str, key: Hashable, value: Any) -> None:
-        rows = self._tables.get(table)
+        rows = self.tables.get(table)
         if rows is None:
-            rows = self._tables[table] = {}
+            rows = self.tables[table] = {}
         rows[key] = value
 
     def forget(self, table: str = EVERY_TABLE) -> None:
         if table == EVERY_TABLE:
-            self._tables.clear()
+            self.tables.clear()
         else:
-            self._tables.pop(table, None)
+            self.tables.pop(table, None)

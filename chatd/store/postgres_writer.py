@@ -40,6 +40,7 @@ from chatd.store.postgres_link import FAILURES, Link, connect, explain, is_lost,
 
 BATCH_JOBS_MAX = 200  # the shops of a batch are locked for as long as it takes
 QUEUE_JOBS_MAX = 20_000
+CROWD_JOBS = 16
 PATIENCE_SECONDS = 5.0
 RETRY_SECONDS_MIN = 0.02
 RETRY_SECONDS_MAX = 0.5
@@ -202,11 +203,11 @@ class Writer:
                 place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._idle.append(place)
                 await place
-                # Waiting for company pays only where there was company just now: a lone message waits for nobody.
+                # Waiting for company pays only where there was a crowd just now: a few messages wait for nobody.
                 if crowded and self._gather_seconds and not self._closing:
                     await asyncio.sleep(self._gather_seconds)
                 continue
-            crowded = len(batch) > 1
+            crowded = len(batch) >= CROWD_JOBS
             shops = sorted({entry.shop for entry in batch if entry.shop is not None})
             self._busy.update(shops)
             self._working += 1

@@ -34,12 +34,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Table
 
 from chatd.errors import StoreUnavailable, Temporary
-from chatd.store.contract import ConstraintBroken, Done, Job, Row, Statement
+from chatd.store.contract import ConstraintBroken, Done, InOrder, Job, Row, Statement
 from chatd.store.memory import Memory
 
 T = TypeVar("T")
 
 BATCH_JOBS_MAX = 1_000
+
+CROWD_JOBS = 16
+"""In a batch of so many, a commit is shared by enough to wait a little for the next ones, too."""
+
 QUEUE_JOBS_MAX = 20_000
 BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
 STATEMENTS_CACHED = 256
@@ -69,12 +73,13 @@ class _RunApart(Exception):
 class WriteTransaction:
     """Statements of the jobs of a batch, run on the writer's connection. `has_written` is the writer's to set back."""
 
-    __slots__ = ("_connection", "_memory", "_put_off", "has_written", "optimistic")
+    __slots__ = ("_connection", "_memory", "_put_off", "_tables", "has_written", "optimistic")
 
     def __init__(self, connection: sqlite3.Connection, memory: Memory, *, optimistic: bool) -> None:
         self._connection = connection
         self._memory = memory
-        self._put_off: dict[Statement, dict[Hashable, tuple[Any, ...]]] = {}
+        self._tables = memory.tables
+        self._put_off: dict[Statement, tuple[dict[Hashable, tuple[Any, ...]], InOrder]] = {}
         self.optimistic = optimistic
         self.has_written = False
 
@@ -100,21 +105,26 @@ class WriteTransaction:
 
     async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         self.has_written = True
-        rows = self._put_off.get(statement)
-        if rows is None:
-            rows = self._put_off[statement] = {}
-        rows[len(rows) if key is None else key] = statement.for_sqlite()[1](parameters)
+        found = self._put_off.get(statement)
+        if found is None:
+            found = self._put_off[statement] = ({}, statement.for_sqlite()[1])
+        rows, in_order = found
+        rows[len(rows) if key is None else key] = in_order(parameters)
 
     def recall(self, table: Table, key: Hashable) -> Any:
-        return self._memory.recall(table.name, key)
+        rows = self._tables.get(table.name)
+        return None if rows is None else rows.get(key)
 
     def remember(self, table: Table, key: Hashable, value: Any) -> None:
-        self._memory.remember(table.name, key, value)
+        rows = self._tables.get(table.name)
+        if rows is None:
+            rows = self._tables[table.name] = {}
+        rows[key] = value
 
     def write_out(self) -> None:
         """Do what was put off."""
         put_off, self._put_off = self._put_off, {}
-        for statement, rows in put_off.items():
+        for statement, (rows, _) in put_off.items():
             self._connection.executemany(statement.for_sqlite()[0], rows.values())
 
     def forget(self) -> None:
@@ -221,14 +231,11 @@ class Writer:
 
     def _run(self) -> None:
         last = False
-        crowded = False
+        batch: list[Waiting] = []
         waiting: list[Waiting] = []
         while not last or waiting:
-            # Waiting for company pays only where there was company just now: a lone message waits for nobody.
-            gather_seconds = self._gather_seconds if crowded else 0
-            last = last or self._take(waiting, gather_seconds)
+            last = last or self._take(waiting, len(batch) if len(batch) >= CROWD_JOBS else 0)
             batch, waiting = waiting[:BATCH_JOBS_MAX], waiting[BATCH_JOBS_MAX:]
-            crowded = len(batch) > 1
             if batch:
                 outcomes = self._commit(batch)
                 self.batches += 1
@@ -238,17 +245,17 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
 
-    def _take(self, waiting: list[Waiting], gather_seconds: float) -> bool:
-        """Put what arrives behind what is left; wait for the first if there is none. Returns whether it was the
-        last."""
-        until = time.monotonic() + gather_seconds
+    def _take(self, waiting: list[Waiting], crowd: int) -> bool:
+        """Put what arrives behind what is left; wait for the first if there is none. If there was a crowd just now,
+        most of it will be back: give as many some time to come. Returns whether it was the last."""
         try:
             arrived = self._queue.get() if not waiting else self._queue.get_nowait()
+            until = time.monotonic() + self._gather_seconds
             while arrived is not None:
                 waiting += arrived
                 if len(waiting) >= BATCH_JOBS_MAX:
                     return False
-                left = until - time.monotonic() if gather_seconds else 0
+                left = until - time.monotonic() if len(waiting) < crowd else 0
                 arrived = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
         except queue.Empty:
             return False
