@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from chatd.wire.websocket import BINARY, TEXT
 from load.check import Sequence as Numbers
 from load.dialects import (
     ACK,
@@ -28,7 +29,7 @@ from load.dialects import (
     Greeting,
     Unexpected,
 )
-from load.websocket import Memo, WebSocket, open_websocket
+from load.websocket import Framed, Memo, WebSocket, open_websocket
 
 if TYPE_CHECKING:
     from load.traffic import Traffic
@@ -157,7 +158,7 @@ class Client:
             return
         try:
             if answer := self._greeting.send(payload):
-                self.send_all([answer])
+                self.send(answer)
         except StopIteration:
             self._welcomed.set_result(None)
         except Unexpected as unexpected:
@@ -194,9 +195,14 @@ class Client:
             self._ponged = None
         return True
 
-    def send_all(self, payloads: Sequence[bytes]) -> None:
+    def send(self, payload: bytes) -> None:
         if self._socket is not None:
-            self._socket.send_all(payloads)
+            self._socket.send(payload)
+
+    def send_frames(self, frames: bytes) -> None:
+        """Whole frames, as `Framed` makes them."""
+        if self._socket is not None:
+            self._socket.send_frames(frames)
 
     # ------------------------------------------------------------------ the connection's side
 
@@ -232,7 +238,7 @@ class Client:
         elif kind == STEP:
             self._step(frame[1])
         elif kind == ANSWER:
-            self.send_all([frame[1]])
+            self.send(frame[1])
 
     def _take_run(self, frame: tuple[Any, ...], now: int) -> None:
         """In order: one step for all of them. Not in order: one by one."""
@@ -279,9 +285,10 @@ class Sender:
     where the system acknowledges, its acknowledgement is here."""
 
     __slots__ = (
+        "_acknowledged",
         "_awaited",
         "_expected",
-        "_template",
+        "_framed",
         "client",
         "counter",
         "in_flight",
@@ -304,25 +311,28 @@ class Sender:
         self.refused: set[int] = set()
         self.sent_ns = [0] * IN_FLIGHT_MAX
         self._awaited = [0] * IN_FLIGHT_MAX
-        self._expected = len(receivers) + client.dialect.acknowledges
-        self._template = client.dialect.message(name, text, conversation)
+        dialect = client.dialect
+        self._acknowledged = dialect.acknowledges
+        self._expected = len(receivers) + dialect.acknowledges
+        message = dialect.message(name, text, conversation)
+        self._framed = Framed(BINARY if dialect.binary else TEXT, message.head, message.tail)
 
     def say(self, count: int = 1) -> None:
         """Send so many messages with one write. Raises `Overrun`."""
         if self.in_flight + count > IN_FLIGHT_MAX or self.counter + count > COUNTER_MAX:
             raise Overrun(f"{self.in_flight:,} messages of one sender are under way")
-        payloads = []
+        frames = []
         now = perf_counter_ns()
         for counter in range(self.counter + 1, self.counter + count + 1):
             slot = counter & _RING
             self.sent_ns[slot] = now
             self._awaited[slot] = self._expected
-            payloads.append(self._template.at(counter))
-            if self.client.dialect.acknowledges:
+            frames.append(self._framed.at(counter))
+            if self._acknowledged:
                 self.unacked.add(counter)
         self.counter += count
         self.in_flight += count
-        self.client.send_all(payloads)
+        self.client.send_frames(frames[0] if count == 1 else b"".join(frames))
 
     def settle(self, counter: int) -> bool:
         """One of those that were awaited has come; whether it was the last."""

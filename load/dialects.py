@@ -36,6 +36,14 @@ Read = Callable[[bytes], Frame]
 Greeting = Generator[bytes, bytes, None]
 
 
+_decode = json.JSONDecoder().decode
+
+
+def decoded(payload: bytes) -> Any:
+    """What JSON says. `json.loads` asks each time what encoding it is in, and it is UTF-8."""
+    return _decode(payload.decode())
+
+
 def split_id(client_id: Any) -> tuple[str | None, int]:
     """Sender and counter of an id; None for one that the harness has not made."""
     if isinstance(client_id, str) and client_id[-COUNTER_DIGITS:].isdigit():
@@ -68,16 +76,16 @@ def folded(frames: list[Frame]) -> list[Frame]:
 
 
 class Template:
-    """A message of which only the counter changes, encoded once."""
+    """A message of which only the counter changes, encoded once: what stands before its digits, and after them."""
 
-    __slots__ = ("_head", "_tail")
+    __slots__ = ("head", "tail")
 
     def __init__(self, encoded: bytes) -> None:
-        self._head, found, self._tail = encoded.partition(PLACEHOLDER.encode())
+        self.head, found, self.tail = encoded.partition(PLACEHOLDER.encode())
         assert found, "a message carries its id"
 
     def at(self, counter: int) -> bytes:
-        return b"%b%08d%b" % (self._head, counter, self._tail)
+        return b"%b%08d%b" % (self.head, counter, self.tail)
 
 
 class Dialect(Protocol):
@@ -137,7 +145,7 @@ class ChatdDialect:
         return self.read
 
     def read(self, payload: bytes) -> Frame:
-        frame = msgpack.unpackb(payload) if self.binary else json.loads(payload)
+        frame = msgpack.unpackb(payload) if self.binary else decoded(payload)
         kind = frame["type"]
         if kind == "event":
             event = frame["event"]
@@ -175,7 +183,7 @@ class RelayDialect:
         return self.read
 
     def read(self, payload: bytes) -> Frame:
-        frame = json.loads(payload)
+        frame = decoded(payload)
         if "ack" in frame:
             return (ACK, *split_id(frame["ack"]), None)
         sender, counter = split_id(frame["id"])

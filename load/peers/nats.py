@@ -28,6 +28,7 @@ from load.dialects import (
     Read,
     Template,
     Unexpected,
+    decoded,
     split_id,
 )
 from load.peers.cache import python_version, python_with
@@ -88,7 +89,7 @@ def _read(data: bytes) -> tuple[list[Frame], bytes]:
             body = end + 2
             if len(data) < body + size + 2:
                 break
-            sender, counter = split_id(json.loads(data[body : body + size])["id"])
+            sender, counter = split_id(decoded(data[body : body + size])["id"])
             found.append((EVENT, counter, sender, counter, None))
             start = body + size + 2
             continue

@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from load.client import Seat
-from load.dialects import ANSWER, EVENT, OTHER, PLACEHOLDER, STEP, Frame, Greeting, Read, Template, Unexpected, split_id
+from load.dialects import (
+    ANSWER,
+    EVENT,
+    OTHER,
+    PLACEHOLDER,
+    STEP,
+    Frame,
+    Greeting,
+    Read,
+    Template,
+    Unexpected,
+    decoded,
+    split_id,
+)
 from load.peers.cache import CACHE, node_version, node_with, python_version, python_with
 from load.processes import LOCAL, port_in, serving
 from load.systems import Running
@@ -51,7 +64,7 @@ class SocketIODialect:
 
     def read(self, payload: bytes) -> Frame:
         if payload.startswith(_EVENT):
-            _name, message = json.loads(payload[2:])
+            _name, message = decoded(payload[2:])
             sender, counter = split_id(message["id"])
             return (EVENT, counter, sender, counter, None)
         if payload == _PING:
