@@ -6,7 +6,7 @@ PYTHON_OF_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format topics screenshots setup setup-dev clean
+.PHONY: help run test soak check format topics screenshots setup setup-dev clean
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ run: setup ## The demo: a shop with the bubble, the inbox and the outgoing mail 
 test: setup-dev ## All tests, in two processes
 	@sh scripts/setup.sh node chromium redis
 	@exec $(PYTHON_OF_VENV) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+soak: setup-dev ## The long tests: 200 kills under load, 10,000 schedules, outages of full length
+	@exec $(PYTHON_OF_VENV) -m pytest -m soak -s $(ARGS)
 
 check: setup-dev ## Lint, format, types, generated files and scripts for the browser
 	@sh scripts/setup.sh node

@@ -230,7 +230,8 @@ class Courier:
         """Until woken, or for so long; never shorter than a turn may be."""
         waker = self._stopping if until_stopped else self._wake
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waker.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for would swallow a cancellation that comes with the waking
+                await waker.wait()
         if not self._stopping.is_set():
             await asyncio.sleep(min(TURN_SECONDS_MIN, seconds))
         self._wake.clear()

@@ -1,0 +1,97 @@
+"""A mail server in every mood, at the place of `notify.smtp`: what it says is judged by the real rules."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import NamedTuple
+
+from chatd.domain.notices import Delivery, judge_reply
+from chatd.notify.compose import ComposedMail
+
+TEXT = re.compile(r"\b(said-[0-9a-z-]+-said)\b")
+"""How everything looks that anybody says in a simulation."""
+
+MOODS = ("takes", "takes", "greylists", "refuses", "unavailable", "unreachable", "loses", "stalls", "no login")
+
+
+class Received(NamedTuple):
+    """A mail that was taken; `at` is when chatd began to hand it over."""
+
+    at: float
+    message_id: str
+    recipient: str
+    texts: tuple[str, ...]
+
+
+class MailServer:
+    """`moods`: which of `MOODS` the next attempts meet. `doubtful`: the Message-IDs of mails of which chatd cannot know
+    whether they were taken; `refused`: of those that nobody will ever take."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.loop = asyncio.get_running_loop()
+        self.moods: tuple[str, ...] = ("takes",)
+        self.received: list[Received] = []
+        self.doubtful: set[str] = set()
+        self.refused: set[str] = set()
+
+    def take(self, mail: ComposedMail, at: float) -> str:
+        found = message_from_bytes(mail.content, policy=default)
+        assert isinstance(found, EmailMessage)
+        body = found.get_body(("plain",))
+        assert body is not None
+        message_id = str(found["Message-ID"])
+        texts = tuple(dict.fromkeys(TEXT.findall(body.get_content())))
+        self.received.append(Received(at, message_id, mail.recipient, texts))
+        return message_id
+
+
+class Transport:
+    """One node's way to the mail server (`notify.smtp.Transport`)."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self.is_dead = False
+
+    def _is_gone(self) -> bool:
+        """Asked again after each wait: the node may have been killed meanwhile."""
+        return self.is_dead
+
+    async def deliver(self, mail: ComposedMail) -> Delivery:
+        server = self._server
+        mood = server.chance.choice(server.moods)
+        began_at = server.loop.time()
+        await asyncio.sleep(server.chance.uniform(0, 0.2))
+        if self._is_gone():
+            return Delivery("unreachable", "dead")
+        message_id = str(message_from_bytes(mail.content, policy=default)["Message-ID"])
+        match mood:
+            case "greylists":
+                return judge_reply("recipient", 450, "4.2.0 come back later")
+            case "refuses":
+                server.refused.add(message_id)
+                return judge_reply("recipient", 550, "5.1.1 nobody of that name")
+            case "unavailable":
+                return judge_reply("connect", 421, "too busy")
+            case "no login":
+                return judge_reply("login", 535, "5.7.8 no")
+            case "unreachable":
+                return Delivery("unreachable", "The mail server cannot be reached.")
+            case "stalls":
+                server.doubtful.add(message_id)
+                await asyncio.sleep(server.chance.uniform(1, 10))
+                if self._is_gone():
+                    return Delivery("unreachable", "dead")
+        server.take(mail, began_at)
+        if mood == "loses":
+            server.doubtful.add(message_id)
+            return Delivery("postponed", "The mail server broke off the connection.", doubtful=True)
+        await asyncio.sleep(server.chance.uniform(0, 0.2))
+        if self._is_gone():
+            server.doubtful.add(message_id)
+        return Delivery("sent")
