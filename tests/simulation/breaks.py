@@ -31,7 +31,7 @@ def acknowledge_what_was_not_committed() -> None:
     """A commit that failed is taken for one that did not (G1)."""
     commit = disk.Disk.commit
 
-    def believe(self: disk.Disk, batch: list[Any]) -> list[Any]:
+    def believe(self: disk.Disk, writer: Any, batch: list[Any]) -> list[Any]:
         told: list[Any] = []
 
         def note(job: Any, done: Any) -> Any:
@@ -42,7 +42,7 @@ def acknowledge_what_was_not_committed() -> None:
 
             return noted, done
 
-        outcomes = commit(self, [note(job, done) for job, done in batch])
+        outcomes = commit(self, writer, [note(job, done) for job, done in batch])
         return told if self.is_full and len(told) == len(batch) else outcomes
 
     disk.Disk.commit = believe  # type: ignore[method-assign]

@@ -78,9 +78,7 @@ def _plain(value: Any) -> Any:
 def _customer_state(world: World, page: Page) -> Object:
     assert page.account.id is not None
     customer = page.account.id
-    was_away, world.disk.is_away = world.disk.is_away, False
-    read = world.disk.read(lambda tx: customer_snapshot(tx, page.account.shop, customer))
-    world.disk.is_away = was_away
+    read = world.disk.look(lambda tx: customer_snapshot(tx, page.account.shop, customer))
     state: Object = _plain(read.state)
     # A copy that has grown by events holds more than the newest page, and counts more.
     for own, stored in zip(page.state["conversations"], state["conversations"], strict=False):
@@ -100,7 +98,7 @@ def _staff_state(world: World, page: Page) -> Object:
         rows, _ = await list_rows(tx, page.account.shop, me, state=None, unread=False, before=None, limit=50)
         return {"conversations": rows, "unread": await sum_unread(tx, page.account.shop, me)}
 
-    found: Object = _plain(world.disk.read(job))
+    found: Object = _plain(world.disk.look(job))
     return found
 
 
@@ -197,7 +195,7 @@ def _events(world: World, shop: str) -> list[Object]:
 def what_is_unmailed(world: World) -> str | None:
     """What is still to be done in the outbox. Mails that were refused for a time are tried now, as by an operator."""
     now = world.nodes[0].clock()
-    world.disk.connection.execute(
+    world.disk.operator.execute(
         "UPDATE mails SET due_at = ? WHERE settled_at IS NULL AND state = 'retrying' AND due_at > ?", (now, now)
     )
     if any(page.wire is not None for page in world.customers):

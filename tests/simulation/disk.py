@@ -1,8 +1,8 @@
-"""The database of all nodes: SQLite in memory, with the real schema, as slow and as faulty as the schedule wants.
+"""The database of all nodes: a real SQLite file in memory, as slow and as faulty as the schedule wants.
 
-`Store` keeps the contract of `store.contract` as the writer thread of `store.sqlite` does (group commit, savepoints,
-one answer after the commit), but on the loop's clock, so that other things happen between a job, its commit and the
-answer; and a node that is killed there hears no answer.
+Each node writes with a real `store.sqlite_writer.Writer` on a connection of its own, whose work is done on the loop
+instead of in a thread: so other things happen between a job, its commit and the answer, and a node that is killed there
+hears no answer.
 """
 
 from __future__ import annotations
@@ -10,17 +10,38 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import tempfile
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import Table
+
 from chatd.errors import StoreUnavailable
-from chatd.store.contract import ConstraintBroken, Done, Job, OutcomeUnknown, Row, Statement
-from chatd.store.sqlite import drive
+from chatd.store.contract import Done, Job, OutcomeUnknown, Row, Statement
+from chatd.store.sqlite_writer import PRAGMAS, Outcome, Waiting, Writer, drive
 from tests.door import empty_database
 
 T = TypeVar("T")
 
 READ_SECONDS_MAX = 0.03
 COMMIT_SECONDS_MAX = 0.03
+MEMORY = Path("/dev/shm")
+
+
+class DiskFull(sqlite3.OperationalError):
+    sqlite_errorname = "SQLITE_FULL"
+
+
+class Connection(sqlite3.Connection):
+    """One node's; a commit fails while the disk is full."""
+
+    disk: Disk
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql == "COMMIT" and (self.disk.is_full or self.disk.is_away):
+            raise DiskFull("database or disk is full")
+        return super().execute(sql, parameters)
 
 
 class Disk:
@@ -36,76 +57,77 @@ class Disk:
         self.commits = 0
         self.committed_at: dict[tuple[str, int], float] = {}
         self._heads: dict[str, int] = {}
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.connection.deserialize(empty_database())
-        self.connection.row_factory = sqlite3.Row
-        self.connection.execute("PRAGMA foreign_keys = ON")
+        self._directory = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+        self.path = Path(self._directory.name) / "chatd.db"
+        self.path.write_bytes(empty_database())
+        self.connections: list[sqlite3.Connection] = []
+        self.operator = self.connect(self.path)
+        """Of whoever looks from outside: the checks, and an operator."""
+
+    def connect(self, path: Path, *, check_same_thread: bool = False) -> sqlite3.Connection:
+        """In place of `sqlite_writer.connect`."""
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256, factory=Connection)
+        connection.disk = self
+        connection.row_factory = sqlite3.Row
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+        connection.execute("PRAGMA synchronous = OFF")  # there is no power here that could go
         # A query that leaves something to chance leaves it to the seed.
-        self.connection.create_function("random", 0, lambda: chance.getrandbits(62))
+        connection.create_function("random", 0, lambda: self.chance.getrandbits(62))
+        self.connections.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self._directory.cleanup()
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         """For the checks."""
-        return self.connection.execute(sql, parameters).fetchall()
+        return self.operator.execute(sql, parameters).fetchall()
 
-    def read(self, job: Job[T]) -> T:
-        if self.is_away:
-            raise StoreUnavailable("not read: the disk is away; try again")
-        return drive(job(_Transaction(self.connection, may_write=False)))  # type: ignore[arg-type]
+    def look(self, job: Job[T]) -> T:
+        """Run a job that reads."""
+        return drive(job(_ReadTransaction(self.operator)))  # type: ignore[arg-type]
 
-    def commit(self, batch: list[tuple[Job[Any], Done]]) -> list[tuple[Done, Any, BaseException | None]]:
+    def commit(self, writer: Writer, batch: list[Waiting]) -> list[Outcome]:
         """All of it or, when the disk fails, nothing of it."""
-        outcomes: list[tuple[Done, Any, BaseException | None]] = []
-        transaction = _Transaction(self.connection, may_write=True)
-        execute = self.connection.execute
-        execute("BEGIN IMMEDIATE")
-        for job, done in batch:
-            execute("SAVEPOINT job")
-            try:
-                outcomes.append((done, drive(job(transaction)), None))  # type: ignore[arg-type]
-            except Exception as error:  # noqa: BLE001  # the job's own: told to its owner alone
-                execute("ROLLBACK TO job")
-                is_constraint = isinstance(error, sqlite3.IntegrityError)
-                outcomes.append((done, None, ConstraintBroken(str(error)) if is_constraint else error))
-            execute("RELEASE job")
-        if self.is_full or self.is_away:
-            execute("ROLLBACK")
-            refusal = StoreUnavailable("not stored: the disk is full; try again")
-            return [(done, None, refusal) for done, _, _ in outcomes]
-        is_unknown = self.chance.random() < self.lost_answers
-        if is_unknown and self.chance.random() < 0.5:
-            execute("ROLLBACK")
-        else:
-            execute("COMMIT")
-            self._note_commit()
-        if is_unknown:
-            return [
-                (done, None, error or OutcomeUnknown("lost the database; try again")) for done, _, error in outcomes
-            ]
-        return outcomes
-
-    def _note_commit(self) -> None:
+        outcomes = writer._commit(batch)
         self.commits += 1
-        for shop, head in self.connection.execute("SELECT id, head FROM shops").fetchall():
+        for shop, head in self.rows("SELECT id, head FROM shops"):
             for number in range(self._heads.get(shop, 0) + 1, head + 1):
                 self.committed_at[shop, number] = self.loop.time()
             self._heads[shop] = head
+        if self.chance.random() < self.lost_answers:
+            unknown = OutcomeUnknown("lost the database; try again")
+            return [(done, None, error or unknown) for done, _, error in outcomes]
+        return outcomes
 
 
-class _Transaction:
-    def __init__(self, connection: sqlite3.Connection, *, may_write: bool) -> None:
+class _ReadTransaction:
+    optimistic = False
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._may_write = may_write
 
     async def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        row: Row | None = self._connection.execute(*statement.for_sqlite(parameters)).fetchone()
+        sql, in_order = statement.for_sqlite()
+        row: Row | None = self._connection.execute(sql, in_order(parameters)).fetchone()
         return row
 
     async def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        return self._connection.execute(*statement.for_sqlite(parameters)).fetchall()
+        sql, in_order = statement.for_sqlite()
+        return self._connection.execute(sql, in_order(parameters)).fetchall()
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
-        assert self._may_write, "a read job must not write"
-        return self._connection.execute(*statement.for_sqlite(parameters)).rowcount
+        raise AssertionError("a read job must not write")
+
+    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+        raise AssertionError("a read job must not write")
+
+    def recall(self, table: Table, key: Hashable) -> Any: ...
+
+    def remember(self, table: Table, key: Hashable, value: Any) -> None: ...
 
 
 class Store:
@@ -113,7 +135,8 @@ class Store:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._waiting: list[tuple[Job[Any], Done]] = []
+        self._writer = Writer(disk.path, disk.loop, 0)
+        self._waiting: list[Waiting] = []
         self._told_at = 0.0
         self._is_closed = False
         self.is_dead = False
@@ -146,7 +169,9 @@ class Store:
         await self._pass_time(READ_SECONDS_MAX)
         if self.is_dead:
             raise StoreUnavailable("the node is dead")
-        result = self._disk.read(job)
+        if self._disk.is_away:
+            raise StoreUnavailable("not read: the disk is away; try again")
+        result = self._disk.look(job)
         await self._pass_time(READ_SECONDS_MAX)
         return result
 
@@ -158,15 +183,16 @@ class Store:
 
     def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
-        refusal = StoreUnavailable("the node is dead")
-        outcomes: list[tuple[Done, Any, BaseException | None]]
-        outcomes = [(done, None, refusal) for _, done in batch] if self.is_dead else self._disk.commit(batch)
+        if self.is_dead:
+            outcomes: list[Outcome] = [(done, None, StoreUnavailable("the node is dead")) for _, done in batch]
+        else:
+            outcomes = self._disk.commit(self._writer, batch)
         # What was committed earlier is told earlier.
         loop = self._disk.loop
         self._told_at = max(self._told_at + 1e-6, loop.time() + self._disk.chance.uniform(0, COMMIT_SECONDS_MAX))
         loop.call_at(self._told_at, self._tell, outcomes)
 
-    def _tell(self, outcomes: list[tuple[Done, Any, BaseException | None]]) -> None:
+    def _tell(self, outcomes: list[Outcome]) -> None:
         """To a node that is dead by now, only what lets its tasks end."""
         for done, result, error in outcomes:
             if self.is_dead:

@@ -1,6 +1,6 @@
 """Redis as far as chatd uses it (PUBLISH and SUBSCRIBE), and connections to it that break in every way.
 
-`Pool` stands where `redis.asyncio.ConnectionPool` stands in `live.redis_link.RedisLink`; all above it is real. Chances
+`Connection` stands where that of `redis.asyncio` stands in `live.redis_line.Line`; all above it is real. Chances
 `lose`, `double` and `hold` are those of one message to one listener; `is_away`: connections are refused and broken,
 `is_hung`: nothing is answered; `cut`: the nodes that do not reach it.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from chatd.live.redis_link import PATIENCE_SECONDS
+from chatd.live.redis_line import PATIENCE_SECONDS
 
 HOLD_SECONDS_MAX = 2.0
 WAY_SECONDS_MAX = 0.01
@@ -80,18 +80,6 @@ class Redis:
                 self.loop.call_later(chance.uniform(0, HOLD_SECONDS_MAX), listener.bring, message)
             else:
                 listener.bring(message)
-
-
-class Pool:
-    def __init__(self, redis: Redis, node: str) -> None:
-        self._redis = redis
-        self._node = node
-
-    def make_connection(self) -> Connection:
-        return Connection(self._redis, self._node)
-
-    async def disconnect(self) -> None:
-        pass
 
 
 class Connection:

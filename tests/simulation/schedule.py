@@ -290,5 +290,5 @@ def run(seed: int) -> World:
                 runner.run(main())
         except (check.Broken, AssertionError) as error:
             raise check.Broken(f"{error}\n" + "\n".join([*worlds[0].trace[-80:], *worlds[0].errors[:3]])) from error
-    worlds[0].disk.connection.close()
+    worlds[0].disk.close()
     return worlds[0]

@@ -19,6 +19,7 @@ from chatd.errors import ChatError
 from chatd.live.redis_link import RedisLink
 from chatd.notify import courier
 from chatd.notify.compose import Composer
+from chatd.store import sqlite_writer
 from chatd.store.shops import add_shop, new_shop
 from chatd.store.staff import add_session, add_staff
 from chatd.web import app
@@ -51,6 +52,7 @@ def settings_of(name: str) -> Settings:
         secret=SECRET,
         redis_url="redis://simulated",
         smtp_host="simulated",
+        topics="off",
         commands_per_window_max=1_000_000,
         digest_quiet_seconds=2.0,
         digest_wait_seconds_max=10.0,
@@ -178,15 +180,16 @@ class World:
 
     # ------------------------------------------------------------------ the seams of `web.app`
 
-    def open_store(self, path: Path, **_: Any) -> Store:
-        node = self._named(path.parent.name)
+    def make_store(self, settings: Settings) -> Store:
+        node = self._named(settings.data_directory.name)
         node.store = Store(self.disk)
         return node.store
 
     def make_link(self, settings: Settings) -> RedisLink:
         node = self._named(settings.data_directory.name)
         link = RedisLink("redis://simulated", prefix="chatd", node=node.node_id)
-        link._pool = redis.Pool(self.redis, node.node_id)  # type: ignore[assignment]
+        node_id = node.node_id
+        link._line._make_connection = lambda: redis.Connection(self.redis, node_id)  # type: ignore[assignment,return-value]
         return link
 
     def make_transport(self, settings: Settings) -> Transport:
@@ -317,7 +320,8 @@ def seams(world: Callable[[], World]) -> Iterator[None]:
     chatd_log.addHandler(handler)
     logging.getLogger("asyncio").addHandler(handler)
     with (
-        patch.object(app, "SQLiteStore", lambda path, **options: world().open_store(path, **options)),
+        patch.object(app, "make_store", lambda settings: world().make_store(settings)),
+        patch.object(sqlite_writer, "connect", lambda path, **options: world().disk.connect(path, **options)),
         patch.object(app, "_make_link", lambda settings: world().make_link(settings)),
         patch.object(app, "make_transport", lambda settings: world().make_transport(settings)),
         patch.object(courier, "Composer", composer),
