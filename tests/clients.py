@@ -221,6 +221,11 @@ class Talker:
         self.resumes = 0
         self._epoch: str | None = None
         self.number = 0
+        self.gaps: list[float] = []
+        """How long it was without a connection each time, in seconds."""
+
+        self.errors: list[Frame] = []
+        self._lost_at: float | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -249,9 +254,11 @@ class Talker:
                 try:
                     await self._talk(client)
                 finally:
+                    if self._lost_at is None:
+                        self._lost_at = asyncio.get_running_loop().time()
                     await client.close()
-            except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError, EOFError):
-                await asyncio.sleep(random.uniform(0.01, 0.1))
+            except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError, EOFError) as error:
+                await asyncio.sleep(max(_wish_seconds(error), random.uniform(0.01, 0.1)))
 
     async def _talk(self, client: Client) -> None:
         hello = self._hello()
@@ -262,6 +269,9 @@ class Talker:
         welcome = await client.hello(**hello)
         self.welcomes += 1
         self.resumes += welcome["resumed"]
+        if self._lost_at is not None:
+            self.gaps.append(asyncio.get_running_loop().time() - self._lost_at)
+            self._lost_at = None
         self.token = welcome.get("token", self.token)
         if not welcome["resumed"]:
             if self._epoch is not None:
@@ -297,5 +307,14 @@ class Talker:
                 self.faults.append(f"after {self.number} came {frame['number']}")
             self.number = frame["number"]
             self.seen[frame["number"]] = frame["event"]
-        elif frame["type"] == "error" and not frame["temporary"]:
-            self.faults.append(frame["message"])
+        elif frame["type"] == "error":
+            self.errors.append(frame)
+            if not frame["temporary"]:
+                self.faults.append(frame["message"])
+
+
+def _wish_seconds(error: Exception) -> float:
+    """When the server wants its client back, if it has said so."""
+    if not isinstance(error, ConnectionClosed) or error.rcvd is None or not error.rcvd.reason.startswith("{"):
+        return 0.0
+    return float(json.loads(error.rcvd.reason)["delay_ms"]) / 1000
