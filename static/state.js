@@ -131,7 +131,7 @@ const KINDS = {
 };
 
 /** What puts a conversation that is not loaded into the list, or into another one. */
-const RAISES = new Set(["message_sent", "conversation_closed", "conversation_opened"]);
+const RAISES = new Set(["message_sent", "conversation_closed", "conversation_opened", "topic_added"]);
 
 /** Whether it is kept in the thread and comes back with the history. @param {any} event */
 export function standsInThread(event) {

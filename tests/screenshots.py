@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 COLOURS = 256
 MAIL_MS = 60_000
+TOPICS_SECONDS_MAX = 90
+TOPICS_SECONDS_QUIET = 3
 
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
@@ -132,13 +135,27 @@ async def studio(chromium_path: str, content: str, folder: Path) -> AsyncIterato
 
     with tempfile.TemporaryDirectory() as directory:
         async with (
-            running(Path(directory), {"CHATD_DIGEST_QUIET_SECONDS": "1"}, seed) as program,
+            running(Path(directory), {"CHATD_DIGEST_QUIET_SECONDS": "1", "CHATD_TOPICS": "on"}, seed) as program,
             async_playwright() as playwright,
             chromium(playwright, chromium_path) as browser,
         ):
+            if content == "usual":  # on the others nothing is said that anybody could be certain of
+                await read_for_topics(program)
             made = Studio(program, browser, day, people, folder)
             yield made
             await made.close()
+
+
+async def read_for_topics(program: Program) -> None:
+    """Wait until the day has its topics: some have been found, and then none for a while."""
+    found, unchanged = 0, 0
+    async with asyncio.timeout(TOPICS_SECONDS_MAX):
+        while unchanged < TOPICS_SECONDS_QUIET:
+            await asyncio.sleep(1)
+            with contextlib.closing(sqlite3.connect(program.settings.database_path)) as database:
+                (now,) = database.execute("SELECT count(*) FROM events WHERE record LIKE '%topics_found%'").fetchone()
+            unchanged = unchanged + 1 if now and now == found else 0
+            found = now
 
 
 # ---------------------------------------------------------------- the pictures of the README

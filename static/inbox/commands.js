@@ -5,7 +5,9 @@
 
 import { nameOf } from "./people.js";
 import { SECTIONS } from "./place.js";
+import { nameOfTopic } from "./topics.js";
 import { LANGUAGES } from "./words.js";
+import { TOPICS } from "../wire.js";
 
 /**
  * @typedef {{id: string, group: string, label: string, aside?: string, icon?: string, person?: any, run: () => void,
@@ -48,6 +50,8 @@ export function choicesOf(inbox, act) {
       nameOf(row.customer, t),
     );
     add("conversation", "reply", "reply", t("palette.reply"), () => act("reply"), "reply");
+    if (inbox.topics.changeable)
+      add("conversation", "topics", "tag", t("palette.topics"), () => act("topics"), "topic label tag");
   }
   for (const section of SECTIONS) {
     for (const filter of section.filters) {
@@ -60,6 +64,11 @@ export function choicesOf(inbox, act) {
         filter.id,
       );
     }
+  }
+  for (const topic of inbox.place.topic === null ? TOPICS : [null, ...TOPICS]) {
+    if (topic === inbox.place.topic) continue;
+    const filter = topic === null ? t("topics.all") : nameOfTopic(topic, t);
+    add("go", `topic ${topic}`, "tag", t("palette.filter", { filter }), () => inbox.go({ topic }), topic ?? "topic");
   }
   for (const row of inbox.state?.rows.values() ?? []) {
     if (!row.last) continue;

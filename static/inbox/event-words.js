@@ -6,6 +6,7 @@
  */
 
 import { nameOf } from "./people.js";
+import { nameOfTopic } from "./topics.js";
 
 /**
  * @param {any} event @param {any} change the change of the cart that this line tells, if it is one
@@ -27,6 +28,9 @@ export function eventWords(event, change, { t, me, customer }) {
       return { icon: "closed", text: byWhom(event.by, "event.closed", t, me) };
     case "conversation_opened":
       return { icon: "reopen", text: byWhom(event.by, "event.opened", t, me) };
+    case "topic_added":
+    case "topic_removed":
+      return { icon: "tag", text: byWhom(event.by, `event.${event.type}`, t, me, { topic: nameOfTopic(event.topic, t) }) };
     case "customer_introduced": {
       const { name, email } = event.person;
       const key =
@@ -68,8 +72,10 @@ export function cartWords({ kind, title, quantity, was }, t) {
  * @param {string} key
  * @param {(key: string, facts?: any) => string} t
  * @param {string} me
+ * @param {Record<string, any>} [facts]
  */
-function byWhom(by, key, t, me) {
-  if (by.kind === "staff") return by.id === me ? t(`${key}.you`) : t(`${key}.colleague`, { name: by.name ?? "" });
+function byWhom(by, key, t, me, facts = {}) {
+  if (by.kind === "staff")
+    return by.id === me ? t(`${key}.you`, facts) : t(`${key}.colleague`, { name: by.name ?? "", ...facts });
   return t(by.kind === "customer" ? `${key}.customer` : `${key}.system`);
 }

@@ -3,7 +3,7 @@
  * The inbox without its face: what is shown, where one is in it, and everything that can be done.
  *
  * Elements read from here and call its methods; they hear of changes by one "change" event, whose detail is the set of
- * what changed: "rows", "thread", "place", "status", "ticks". Further events: "navigate" (the address should follow),
+ * what changed: "rows", "thread", "place", "status", "ticks", "counts". Further events: "navigate" (the address should follow),
  * "message" (a customer has said something), "toast" (something to tell, perhaps to undo). Touches no page.
  */
 
@@ -20,6 +20,8 @@ import { Listing } from "./listing.js";
 import { samePlace, sectionOf } from "./place.js";
 import { SeenMarks } from "./seen-marks.js";
 import { firstUnread } from "./thread-items.js";
+import { TopicCounts } from "./topic-counts.js";
+import { Topics } from "./topics.js";
 
 /** @typedef {import("./place.js").Place} Place */
 /** @typedef {import("../state.js").Row} Row */
@@ -74,6 +76,11 @@ export class Inbox extends EventTarget {
     this.patience = undefined;
     this.typingSince = 0;
     this.sawIncoming = 0;
+    this.topics = new Topics(this);
+    this.topicCounts = new TopicCounts(
+      (type, fields) => client.ask(type, fields),
+      () => this.changed("counts"),
+    );
     this.seen = new SeenMarks((mark) => client.send("mark_seen", mark));
     /** @type {Set<string>} */
     this.changes = new Set();
@@ -124,11 +131,13 @@ export class Inbox extends EventTarget {
       this.state = staffState(welcome);
       this.listing = new Listing(this.state, (type, fields) => this.client.ask(type, fields));
       this.wished.clear();
+      this.topics.forget();
       this.sawIncoming = 0;
       this.opened.id = null;
       this.loadRows();
       this.#open();
     }
+    this.topicCounts.show(this.place.filter);
     this.changed("rows", "thread", "place", "status");
   }
 
@@ -142,6 +151,8 @@ export class Inbox extends EventTarget {
       if (event.conversation === this.opened.id && !this.attended) this.#drawLine(event.message);
       this.dispatchEvent(new CustomEvent("message", { detail: event }));
     }
+    this.topics.heard(event);
+    this.topicCounts.heard(event);
     if (change.missing) this.#look(/** @type {string} */ (change.conversation));
     this.changed("rows");
     if (event.conversation === this.opened.id) this.changed("thread");
@@ -191,7 +202,9 @@ export class Inbox extends EventTarget {
 
   /** The ids of the list that is shown, newest first. */
   listed() {
-    return this.listing?.ids(this.place.filter, (row) => this.stateOf(row), this.kept) ?? [];
+    const { filter, topic } = this.place;
+    const topicsOf = (/** @type {Row} */ row) => this.topics.of(row);
+    return this.listing?.ids(filter, (row) => this.stateOf(row), this.kept, topic, topicsOf) ?? [];
   }
 
   get openRow() {
@@ -223,11 +236,12 @@ export class Inbox extends EventTarget {
   go(to, how = {}) {
     const place = { ...this.place, ...to };
     if (samePlace(place, this.place)) return;
-    const listChanges = place.section !== this.place.section || place.filter !== this.place.filter;
+    const listChanges = !samePlace({ ...place, conversation: null }, { ...this.place, conversation: null });
     const wasListed = place.conversation !== null && !listChanges && this.listed().includes(place.conversation);
     const leaves = place.conversation !== this.place.conversation;
     this.place = place;
     if (listChanges) {
+      this.topicCounts.show(place.filter);
       this.clearTicks();
       this.kept = null;
       this.loadRows();
@@ -282,7 +296,7 @@ export class Inbox extends EventTarget {
   async loadRows() {
     const { listing } = this;
     if (!listing) return;
-    const loading = listing.load(this.place.filter);
+    const loading = listing.load(this.place.filter, this.place.topic);
     this.changed("rows");
     await loading;
     this.changed("rows");

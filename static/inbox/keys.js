@@ -28,6 +28,7 @@ export const SHORTCUTS = Object.freeze([
   ]),
   { keys: ["r"], act: "reply", group: "conversation" },
   { keys: ["e"], act: "toggle_state", group: "conversation" },
+  { keys: ["l"], act: "topics", group: "conversation" },
   { keys: ["x"], act: "tick", group: "conversation" },
   { keys: ["i"], act: "customer", group: "conversation" },
   { keys: ["z"], act: "undo", group: "conversation" },

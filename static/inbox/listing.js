@@ -22,30 +22,35 @@ export const FILTERS = Object.freeze({
   closed: { state: "closed" },
 });
 
+/** @param {string} filter @param {string | null} topic */
+const keyOf = (filter, topic) => (topic === null ? filter : `${filter} ${topic}`);
+
 export class Listing {
   /** @param {StaffState} state @param {(type: string, fields: object) => Promise<any>} ask */
   constructor(state, ask) {
     this.state = state;
     this.ask = ask;
     const numbers = [...state.rows.values()].map((row) => row.last?.number ?? Infinity);
-    const frontier = state.before === null ? 0 : Math.min(Infinity, ...numbers);
+    /** Down to here the snapshot has told of every list. */
+    this.frontier = state.before === null ? 0 : Math.min(Infinity, ...numbers);
     /** @type {Map<string, Reach>} */
-    this.reaches = new Map(
-      Object.keys(FILTERS).map((filter) => [
-        filter,
-        { frontier, before: null, known: false, loading: false, error: null },
-      ]),
-    );
+    this.reaches = new Map();
   }
 
-  /** @param {string} filter */
-  reach(filter) {
-    return /** @type {Reach} */ (this.reaches.get(filter));
+  /** @param {string} filter @param {string | null} [topic] @returns {Reach} */
+  reach(filter, topic = null) {
+    const key = keyOf(filter, topic);
+    let reach = this.reaches.get(key);
+    if (!reach) {
+      reach = { frontier: this.frontier, before: null, known: false, loading: false, error: null };
+      this.reaches.set(key, reach);
+    }
+    return reach;
   }
 
-  /** Whether there is, or may be, more below. @param {string} filter */
-  hasMore(filter) {
-    const { known, before } = this.reach(filter);
+  /** Whether there is, or may be, more below. @param {string} filter @param {string | null} [topic] */
+  hasMore(filter, topic = null) {
+    const { known, before } = this.reach(filter, topic);
     return !known || before !== null;
   }
 
@@ -53,15 +58,17 @@ export class Listing {
    * The next page down. Resolves when it is there or has failed; `reach().error` tells. One at a time.
    *
    * @param {string} filter
+   * @param {string | null} [topic]
    */
-  async load(filter) {
-    const reach = this.reach(filter);
-    if (reach.loading || !this.hasMore(filter)) return;
+  async load(filter, topic = null) {
+    const reach = this.reach(filter, topic);
+    if (reach.loading || !this.hasMore(filter, topic)) return;
     reach.loading = true;
     reach.error = null;
     try {
       const before = reach.known ? { before: reach.before } : {};
-      const page = await this.ask("list_conversations", { ...FILTERS[filter], ...before });
+      const narrowed = topic === null ? {} : { topic };
+      const page = await this.ask("list_conversations", { ...FILTERS[filter], ...narrowed, ...before });
       mergeRows(this.state, page);
       const lowest = page.conversations.at(-1)?.last?.number;
       reach.known = true;
@@ -79,14 +86,17 @@ export class Listing {
    * @param {string} filter
    * @param {(row: Row) => "open" | "closed"} stateOf
    * @param {string | null} kept a conversation that stays although it no longer fits, because somebody is at it
+   * @param {string | null} [topic]
+   * @param {(row: Row) => {topic: string}[]} [topicsOf]
    */
-  ids(filter, stateOf, kept) {
+  ids(filter, stateOf, kept, topic = null, topicsOf = (row) => row.topics) {
     const { state: wanted, unread } = FILTERS[filter];
-    const { frontier } = this.reach(filter);
+    const { frontier } = this.reach(filter, topic);
     return orderedRows(this.state, (row) => {
       if (!row.last) return false; // begun, but nothing was said yet
       if (row.id === kept) return true;
       if (row.last.number < frontier) return false;
+      if (topic !== null && !topicsOf(row).some((one) => one.topic === topic)) return false;
       return (!wanted || stateOf(row) === wanted) && (!unread || row.unread > 0);
     });
   }

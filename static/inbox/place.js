@@ -6,6 +6,8 @@
  * the nearest place that exists, never an error. Knows nothing of `window` or `history`.
  */
 
+import { TOPICS } from "../wire.js";
+
 /**
  * A section is a kind of correspondence, a filter narrows it. The pane and the keyboard are drawn from this list alone,
  * so a further section is one more entry here.
@@ -26,7 +28,15 @@ export const SECTIONS = Object.freeze([
   },
 ]);
 
-/** @typedef {{section: string, filter: string, conversation: string | null}} Place */
+/** @typedef {{section: string, filter: string, topic: string | null, conversation: string | null}} Place */
+
+/** Topics as addresses and catalogues name them. */
+const SLUGS = new Map(TOPICS.map((topic) => [slugOf(topic), topic]));
+
+/** @param {string} topic */
+export function slugOf(topic) {
+  return topic.toLowerCase().replace(/[^a-z]+/g, "_");
+}
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -42,7 +52,8 @@ export function placeOf({ pathname, search }) {
   const section = sectionOf(query.get("section") ?? "");
   const filter = section.filters.find(({ id }) => id === query.get("filter")) ?? section.filters[0];
   const named = /^\/inbox\/([^/]+)\/?$/.exec(pathname)?.[1] ?? "";
-  return { section: section.id, filter: filter.id, conversation: ID.test(named) ? named : null };
+  const topic = SLUGS.get(query.get("topic") ?? "") ?? null;
+  return { section: section.id, filter: filter.id, topic, conversation: ID.test(named) ? named : null };
 }
 
 /**
@@ -50,10 +61,11 @@ export function placeOf({ pathname, search }) {
  *
  * @param {Place} place
  */
-export function addressOf({ section, filter, conversation }) {
+export function addressOf({ section, filter, topic, conversation }) {
   const query = new URLSearchParams();
   if (section !== SECTIONS[0].id) query.set("section", section);
   if (filter !== sectionOf(section).filters[0].id) query.set("filter", filter);
+  if (topic !== null) query.set("topic", slugOf(topic));
   const path = conversation === null ? "/inbox" : `/inbox/${encodeURIComponent(conversation)}`;
   return query.size ? `${path}?${query}` : path;
 }
@@ -63,4 +75,4 @@ export const loginAddress = (path) => `/login?ended&next=${encodeURIComponent(pa
 
 /** @param {Place} a @param {Place} b */
 export const samePlace = (a, b) =>
-  a.section === b.section && a.filter === b.filter && a.conversation === b.conversation;
+  a.section === b.section && a.filter === b.filter && a.topic === b.topic && a.conversation === b.conversation;

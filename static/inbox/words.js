@@ -45,6 +45,7 @@ export function makeWords(catalogue, language, locale, shop, clock) {
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const weekday = new Intl.DateTimeFormat(locale, { weekday: "short" });
   const shortDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+  const percent = new Intl.NumberFormat(locale, { style: "percent" });
   const longDay = new Intl.DateTimeFormat(locale, { dateStyle: "long" });
   const farDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 
@@ -82,6 +83,7 @@ export function makeWords(catalogue, language, locale, shop, clock) {
     moment,
     error,
     number: t.number,
+    percent: (/** @type {number} */ share) => percent.format(share),
     money: t.money,
     time: t.time,
     day: t.dayBreak,

@@ -212,9 +212,17 @@ HOSTILE = Day(
                 "says",
                 "<img src=x onerror=alert(1)> **bold** _it_ `code` [link](javascript:alert(1)) javascript:alert(1)",
             ),
+            (49.5, "about", "Product interest"),
+            (49.4, "about", "Returns/Delivered orders"),
             (49, "says", "www.example.com, mail me at someone@example.com or call +46 70 123 45 67"),
         ),
-        *_talk("word", (44, "says", _LONG_WORD * 3), (43, "named", None)),
+        *_talk(
+            "word",
+            (44, "says", _LONG_WORD * 3),
+            (43, "named", None),
+            (42, "about", "Returns/Delivered orders"),
+            (41.5, "about", "Pricing/Discounts"),
+        ),
         *_talk(
             "arabic",
             (40, "says", "مرحبا، هل يمكنكم شحن إبريق Moss إلى عمّان؟ السعر 112.00 يورو؟"),
@@ -277,6 +285,8 @@ async def _happens(past: Past, person: Person, one: Happened, day: Day, staff: M
     elif one.what == "cart":
         assert isinstance(one.value, dict)
         await past.fills_cart(person, **one.value)
+    elif one.what == "about":
+        await past.adds_topic(staff["leo"], person, one.value)
     elif one.what == "came":
         await past.comes(person)
     elif one.what == "left":

@@ -27,6 +27,7 @@ from chatd.demo.run import SHOP_KEY, furnish
 from chatd.demo.shop import COOKIE
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.domain.commands import (
+    AddTopic,
     Cart,
     CartLine,
     CloseConversations,
@@ -174,6 +175,9 @@ class Past:
     async def leaves(self, person: Person) -> None:
         await self._dispatch.record(self.shop, RecordPresence(customer=person.actor.id, online=False))
         self.now_ms += STEP_MS
+
+    async def adds_topic(self, member: Actor, person: Person, topic: Any) -> None:
+        await self._do(member, AddTopic(id=self._id(), conversation=person.conversation, topic=topic))
 
     async def closes(self, member: Actor, person: Person) -> None:
         await self._do(member, CloseConversations(id=self._id(), conversations=[person.conversation]))

@@ -66,7 +66,7 @@ export class ConversationList extends InboxElement {
 
   draw() {
     const { inbox } = this;
-    const list = `${inbox.place.section} ${inbox.place.filter}`;
+    const list = `${inbox.place.section} ${inbox.place.filter} ${inbox.place.topic}`;
     const fresh = list !== this.#list;
     this.#list = list;
     const { order, waiting } = settle(this.#shown, inbox.listed(), this.#held && !fresh);
@@ -105,10 +105,11 @@ export class ConversationList extends InboxElement {
   /** @param {number} count */
   #drawEnd(count) {
     const { listing, place, state } = this.inbox;
-    const reach = listing?.reach(place.filter);
+    const reach = listing?.reach(place.filter, place.topic);
     let kind = "none";
     if (reach?.error) kind = "error";
-    else if (!state || (count === 0 && listing?.hasMore(place.filter))) kind = "loading";
+    else if (!state || (count === 0 && listing?.hasMore(place.filter, place.topic))) kind = "loading";
+    else if (count === 0 && place.topic !== null) kind = "empty_topic";
     else if (count === 0) kind = state.rows.size === 0 ? "nothing" : `empty_${place.filter}`;
     if (this.end.dataset.kind === kind) return;
     this.end.dataset.kind = kind;
@@ -142,7 +143,8 @@ export class ConversationList extends InboxElement {
   #more() {
     const { listing, place } = this.inbox;
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    if (clientHeight === 0 || !listing?.hasMore(place.filter) || listing.reach(place.filter).error) return;
+    const { filter, topic } = place;
+    if (clientHeight === 0 || !listing?.hasMore(filter, topic) || listing.reach(filter, topic).error) return;
     if (scrollTop + clientHeight > scrollHeight - AHEAD_PX) this.inbox.loadRows();
   }
 

@@ -6,6 +6,7 @@ import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { nameOf } from "../people.js";
 import { addressOf } from "../place.js";
 import { previewOf } from "../preview.js";
+import { nameOfTopic, originOf } from "../topics.js";
 import { typingIn } from "../../signals.js";
 
 /** @typedef {import("../inbox.js").Inbox} Inbox */
@@ -13,6 +14,7 @@ import { typingIn } from "../../signals.js";
 
 export class ConversationRow extends HTMLElement {
   #preview = "";
+  #topics = "";
 
   /** @param {Inbox} inbox @param {Row} row */
   show(inbox, row) {
@@ -37,6 +39,7 @@ export class ConversationRow extends HTMLElement {
     this.box.checked = ticked;
     setAttribute(this.box, "aria-label", t("list.tick", { name }));
     showCount(this.count, row.unread, words);
+    this.#showTopics(inbox, row);
     const open = place.conversation === row.id;
     this.#showPreview(
       previewOf(row, {
@@ -58,6 +61,7 @@ export class ConversationRow extends HTMLElement {
     this.closed = h("span.row-closed", null, icon("closed", "small"), t("row.closed"));
     this.time = h("time.row-time", null);
     this.preview = h("span.row-preview", null);
+    this.topics = h("span.row-topics", { hidden: true });
     this.count = makeCount();
     this.box = h("input", { type: "checkbox", tabindex: -1 });
     this.link = h(
@@ -66,8 +70,26 @@ export class ConversationRow extends HTMLElement {
       this.avatar,
       h("span.row-head", null, this.name, this.presence, this.closed, this.time),
       h("span.row-body", null, this.preview, this.count),
+      this.topics,
     );
     this.append(this.link, h("label.row-tick", null, this.box));
+  }
+
+  /** The two most recent, most recent first (feature I2). @param {Inbox} inbox @param {Row} row */
+  #showTopics(inbox, row) {
+    const { words, state } = inbox;
+    const topics = inbox.topics
+      .of(row)
+      .map((topic) => ({ name: nameOfTopic(topic.topic, words.t), origin: originOf(topic, words, state?.me.id) }));
+    const key = JSON.stringify(topics);
+    if (key === this.#topics) return;
+    this.#topics = key;
+    this.topics.hidden = topics.length === 0;
+    fill(
+      this.topics,
+      h("span.unseen", null, words.t("row.topics")),
+      ...topics.map(({ name, origin }) => h("span.topic-chip", { title: `${name}: ${origin}` }, name)),
+    );
   }
 
   /** @param {ReturnType<typeof previewOf>} preview @param {(key: string, facts?: any) => string} t */

@@ -8,6 +8,7 @@ import "./copy-button.js";
 import "./person-avatar.js";
 import { fill, h, icon } from "../dom.js";
 import { nameOf, shortIdOf } from "../people.js";
+import { nameOfTopic, originOf } from "../topics.js";
 import { InboxElement } from "./inbox-element.js";
 
 export class CustomerPanel extends InboxElement {
@@ -31,10 +32,18 @@ export class CustomerPanel extends InboxElement {
     const row = inbox.openRow;
     const cart = inbox.openThread && { known: inbox.openThread.cart };
     const online = row !== null && inbox.isOnline(row.customer.id);
-    const shown = JSON.stringify([row?.customer, row?.started_at, cart, online]);
+    const topics = row ? inbox.topics.of(row) : [];
+    const shown = JSON.stringify([row?.customer, row?.started_at, cart, online, topics]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    if (row) fill(this.content, this.#card(row.customer, online), this.#facts(row), cart && this.#cart(cart.known));
+    if (row)
+      fill(
+        this.content,
+        this.#card(row.customer, online),
+        this.#facts(row),
+        topics.length > 0 && this.#topics(topics),
+        cart && this.#cart(cart.known),
+      );
     else fill(this.content);
   }
 
@@ -107,6 +116,28 @@ export class CustomerPanel extends InboxElement {
     const button = /** @type {any} */ (document.createElement("copy-button"));
     Object.assign(button, { value, label: this.t("copy_what", { what }), done: this.t("copied") });
     return button;
+  }
+
+  /** What the conversation is about, and how that is known. @param {import("../../wire.js").Topic[]} topics */
+  #topics(topics) {
+    const { words, inbox } = this;
+    return h(
+      "section.panel-part",
+      null,
+      h("h3", null, this.t("topics.title")),
+      h(
+        "ul.panel-topics",
+        null,
+        ...topics.map((topic) =>
+          h(
+            "li",
+            null,
+            h("span.topic-chip", null, nameOfTopic(topic.topic, words.t)),
+            h("bdi", null, originOf(topic, words, inbox.state?.me.id)),
+          ),
+        ),
+      ),
+    );
   }
 
   /** @param {{cart: any, at: number} | null} known */

@@ -11,6 +11,7 @@ const ICONS = {
   empty_open: "closed",
   empty_unread: "check",
   empty_closed: "inbox",
+  empty_topic: "tag",
   no_selection: "inbox",
   not_found: "alert",
   failed: "alert",
@@ -30,6 +31,10 @@ export class EmptyState extends InboxElement {
     // On a phone there is no other pane that would say how to make it come.
     if (this.kind === "nothing")
       this.append(h("div.only-phone", null, h("p", null, t("empty.install.text")), this.#snippet()));
+    if (this.kind === "empty_topic")
+      this.append(
+        h("button.button", { type: "button", onclick: () => inbox.go({ topic: null }) }, t("topics.show_all")),
+      );
     if (this.kind === "failed")
       this.append(h("button.button", { type: "button", onclick: () => inbox.reopen() }, t("try_again")));
   }

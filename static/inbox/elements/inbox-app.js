@@ -17,9 +17,12 @@ import "./settings-menu.js";
 import "./shortcut-sheet.js";
 import "./thread-header.js";
 import "./toast-list.js";
+import "./topic-menu.js";
 import { makeCount, showCount } from "../count.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { Keyboard } from "../keys.js";
+import { topicsToNarrow, topicsToSet } from "../topic-choices.js";
+import { nameOfTopic } from "../topics.js";
 import { InboxElement } from "./inbox-element.js";
 
 /** The widths at which the panes share the window otherwise; the same as in layout.css. */
@@ -46,6 +49,13 @@ export class InboxApp extends InboxElement {
     this.sheet = make("shortcut-sheet");
     this.settings = make("settings-menu");
     this.toasts = make("toast-list");
+    this.topicMenu = make("topic-menu");
+    this.narrowed = h(
+      "button.topic-chip.narrowed",
+      { type: "button", hidden: true, onclick: () => this.inbox.go({ topic: null }) },
+      h("span.label", null),
+      icon("close", "small"),
+    );
     this.heading = h("h1", null);
     this.unread = makeCount(); // of the sections, which a phone keeps behind this button
     const menu = h(
@@ -55,7 +65,7 @@ export class InboxApp extends InboxElement {
       h("span.unseen", null, this.t("sections.show")),
       this.unread,
     );
-    this.head = h("div.pane-head", null, menu, this.heading, this.bulk);
+    this.head = h("div.pane-head", null, menu, this.heading, this.narrowed, this.bulk);
     this.nothing = h("div.thread-error", null);
     this.scrim = h("button.drawer-scrim", {
       type: "button",
@@ -75,6 +85,7 @@ export class InboxApp extends InboxElement {
       this.sheet,
       this.settings,
       this.toasts,
+      this.topicMenu,
       this.live,
     );
   }
@@ -87,6 +98,8 @@ export class InboxApp extends InboxElement {
     on("show-keys", () => this.sheet.show());
     on("show-palette", () => this.palette.show());
     on("show-settings", ({ anchor }) => this.settings.toggle(anchor));
+    on("narrow", ({ anchor }) => this.topicMenu.show({ anchor, ...topicsToNarrow(this.inbox) }));
+    on("pick-topics", ({ anchor }) => this.#pickTopics(this.inbox.opened.id, anchor));
     on("log-out", () => this.act("log_out"));
     on("fold-sections", () => this.#flip("sections", "narrow", "wide"));
     on("toggle-customer", ({ anchor }) => {
@@ -130,6 +143,7 @@ export class InboxApp extends InboxElement {
     setAttribute(this, "data-pane", place.conversation === null ? "list" : "thread");
     setText(this.heading, this.t(`filters.${place.filter}`));
     this.heading.hidden = ticked.size > 0;
+    this.#drawNarrowed();
     showCount(this.unread, this.inbox.state?.unread ?? 0, this.words);
     const none = place.conversation === null;
     this.nothing.hidden = !none;
@@ -141,10 +155,20 @@ export class InboxApp extends InboxElement {
     this.header.draw();
   }
 
+  /** That the list shows one topic only stands in its head, where every width has it, and is taken back there. */
+  #drawNarrowed() {
+    const { place, ticked, words } = this.inbox;
+    this.narrowed.hidden = place.topic === null || ticked.size > 0;
+    if (place.topic === null) return;
+    const topic = nameOfTopic(place.topic, words.t);
+    setText(this.narrowed.firstElementChild, topic);
+    setAttribute(this.narrowed, "aria-label", this.t("topics.only", { topic }));
+  }
+
   /** What stands in the middle while no conversation is open: at the very beginning, how to get one. */
   #drawNothing() {
-    const { state, listing } = this.inbox;
-    const first = state !== null && state.rows.size === 0 && !listing?.hasMore(this.inbox.place.filter);
+    const { state, listing, place } = this.inbox;
+    const first = state !== null && state.rows.size === 0 && !listing?.hasMore(place.filter, place.topic);
     const kind = first ? "install" : "no_selection";
     if (state === null || this.nothing.firstElementChild?.kind === kind) return;
     fill(this.nothing, h("empty-state", { ".inbox": this.inbox, ".kind": kind }));
@@ -199,6 +223,8 @@ export class InboxApp extends InboxElement {
         return this.#reply(focused);
       case "toggle_state":
         return this.#toggleState(focused);
+      case "topics":
+        return this.#pickTopics(focused ?? inbox.opened.id, null);
       case "tick":
         return focused !== null && inbox.tick(focused);
       case "customer":
@@ -239,6 +265,14 @@ export class InboxApp extends InboxElement {
     if (rows.length === 0) return;
     const anyOpen = rows.some((row) => inbox.stateOf(row) === "open");
     inbox.setState(ids, anyOpen ? "closed" : "open");
+  }
+
+  /** The topics of a conversation, beside its row or its head. @param {string | null} id @param {HTMLElement | null} anchor */
+  #pickTopics(id, anchor) {
+    const row = this.inbox.row(id);
+    if (!row || !this.inbox.topics.changeable) return;
+    const beside = anchor ?? this.list.querySelector("conversation-row:focus-within") ?? this.header.topics.pick;
+    this.topicMenu.show({ anchor: beside, ...topicsToSet(this.inbox, row) });
   }
 
   #back() {

@@ -1,22 +1,27 @@
 // @ts-check
 /**
- * `<section-pane>`: the sections of the inbox with their filters and unread counts, and one's own account at the foot.
+ * `<section-pane>`: the sections of the inbox with their filters and unread counts, the topics to narrow the list to, and
+ * one's own account at the foot.
  */
 
 import { h, icon, setAttribute, setText } from "../dom.js";
 import { makeCount, showCount } from "../count.js";
 import { addressOf, SECTIONS } from "../place.js";
+import { nameOfTopic } from "../topics.js";
+import { TOPICS } from "../../wire.js";
 import { InboxElement } from "./inbox-element.js";
 
 const HEX = /^#[0-9a-f]{6}$/i;
 
 export class SectionPane extends InboxElement {
-  static topics = ["rows", "place", "status"];
+  static topics = ["rows", "place", "status", "counts"];
 
   /** @type {{section: string, filter: string, link: HTMLElement, count: HTMLElement}[]} */
   #links = [];
   /** @type {{section: string, count: HTMLElement}[]} */
   #sums = [];
+  /** @type {{topic: string, item: HTMLElement, link: HTMLElement, number: HTMLElement, said: HTMLElement}[]} */
+  #topics = [];
 
   build() {
     this.sign = h("span.shop-sign", { "aria-hidden": "true" });
@@ -37,6 +42,7 @@ export class SectionPane extends InboxElement {
         ),
       );
     }
+    nav.append(...this.#narrowing());
     this.account = h(
       "button.account-button",
       { type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip-side": "beside" },
@@ -84,7 +90,59 @@ export class SectionPane extends InboxElement {
     return h("li", null, link);
   }
 
+  /** Topics as links; where there is no room for them, one button that opens them as a menu. */
+  #narrowing() {
+    const { t } = this.words;
+    this.topicHeading = h("h2.section-heading", { id: "section-topics" }, t("topics.title"));
+    for (const topic of TOPICS) {
+      const number = h("span.number", { "aria-hidden": "true" });
+      const said = h("span.unseen", null);
+      const link = h("a.filter-link", null, icon("tag"), h("span.label", null, nameOfTopic(topic, t)), number, said);
+      link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        this.inbox.go({ topic: this.inbox.place.topic === topic ? null : topic });
+        this.tell("close-drawer");
+      });
+      this.#topics.push({ topic, item: h("li", null, link), link, number, said });
+    }
+    this.topicList = h("ul.topic-links", { "aria-labelledby": "section-topics" }, ...this.#topics.map(({ item }) => item));
+    this.topicButton = h(
+      "button.filter-link.topic-button",
+      {
+        type: "button",
+        "aria-haspopup": "menu",
+        "aria-expanded": "false",
+        "data-tip": t("topics.title"),
+        "data-tip-side": "beside",
+        onclick: () => this.tell("narrow", { anchor: this.topicButton }),
+      },
+      icon("tag"),
+      h("span.label", null, t("topics.title")),
+    );
+    return [this.topicHeading, this.topicList, this.topicButton];
+  }
+
+  #drawNarrowing() {
+    const { place, topicCounts } = this.inbox;
+    let any = false;
+    for (const { topic, item, link, number, said } of this.#topics) {
+      const count = topicCounts.counts[topic] ?? 0;
+      const current = place.topic === topic;
+      any ||= count > 0 || current;
+      item.hidden = count === 0 && !current;
+      setAttribute(link, "href", addressOf({ ...place, topic: current ? null : topic }));
+      setAttribute(link, "aria-current", current ? "true" : null);
+      setText(number, this.words.number(count));
+      setText(said, this.t("topics.count", { count }));
+    }
+    this.topicHeading.hidden = !any;
+    this.topicList.hidden = !any;
+    setAttribute(this.topicButton, "aria-current", place.topic === null ? null : "true");
+  }
+
   draw() {
+    this.#drawNarrowing();
     const { place, state } = this.inbox;
     const { name, colour } = state?.shop ?? this.inbox.words.shop;
     setText(this.shop, name);
@@ -95,7 +153,7 @@ export class SectionPane extends InboxElement {
     }
     for (const { count } of this.#sums) showCount(count, state?.unread ?? 0, this.words);
     for (const { section, filter, link, count } of this.#links) {
-      setAttribute(link, "href", addressOf({ section, filter, conversation: place.conversation }));
+      setAttribute(link, "href", addressOf({ ...place, section, filter }));
       setAttribute(link, "aria-current", section === place.section && filter === place.filter ? "page" : null);
       showCount(count, filter === "unread" ? (state?.unread ?? 0) : 0, this.words);
     }

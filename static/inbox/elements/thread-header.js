@@ -3,6 +3,7 @@
 
 import "./cart-strip.js";
 import "./person-avatar.js";
+import "./topic-strip.js";
 import { makeCount, showCount } from "../count.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { nameOf } from "../people.js";
@@ -42,6 +43,7 @@ export class ThreadHeader extends InboxElement {
     this.panel.addEventListener("click", () => this.tell("toggle-customer", { anchor: this.panel }));
     this.acts.append(this.state, this.panel);
     this.cart = /** @type {any} */ (h("cart-strip", { hidden: true }));
+    this.topics = h("topic-strip", { ".inbox": this.inbox });
     this.append(
       h(
         "div.thread-bar",
@@ -49,6 +51,7 @@ export class ThreadHeader extends InboxElement {
         this.back,
         this.avatar,
         h("div.thread-who", null, this.heading, this.presence),
+        this.topics,
         this.acts,
       ),
       this.cart,
