@@ -114,6 +114,16 @@ def test_a_shop_can_be_listed_shown_and_changed(tea: Run) -> None:
     assert "(none: set one with --email" in gone
 
 
+def test_a_shop_tells_times_by_its_own_clock_or_else_by_this_machines(
+    tea: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert "time zone   Asia/Tokyo\n" in tea("shop", "add", "Cups", "--key", "cups").output
+    assert "time zone   Europe/Stockholm\n" in tea("shop", "set", "tea", "--time-zone", "europe/stockholm").output
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # POSIX's own form names no zone
+    assert "time zone   UTC\n" in tea("shop", "add", "Pots", "--key", "pots").output
+
+
 def test_the_identity_secret_is_shown_only_when_it_is_asked_for(tea: Run) -> None:
     secret = tea("shop", "show", "--identity-secret").output.strip()
     assert re.fullmatch(r"[0-9a-f]{64}", secret)
@@ -128,6 +138,8 @@ def test_the_identity_secret_is_shown_only_when_it_is_asked_for(tea: Run) -> Non
         (("add", "  "), "a shop needs a name"),
         (("add", "Tea", "--origin", "https://tea.example/shop"), "expected scheme, host and port only"),
         (("add", "Tea", "--colour", "red"), "'red' is no colour"),
+        (("add", "Tea", "--time-zone", "Europe/Stokholm"), "no time zone; did you mean Europe/Stockholm?"),
+        (("add", "Tea", "--time-zone", "../../etc/passwd"), "no time zone; expected one like Europe/Stockholm"),
         (("set", "coffee", "--name", "Coffee"), "no shop with the key 'coffee'"),
         (("set", "tea"), "Say what to change"),
         (("set", "tea", "--email", "a@b.example\r\nBcc: c@d.example"), "not an e-mail address"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from datetime import UTC
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -66,6 +67,7 @@ def a_digest(**fields: object) -> Digest:
         shop_email="hello@nordlys.example",
         shop_colour="#0f766e",
         shop_locale="en",
+        shop_time_zone="UTC",
         customer_name="Mia",
         customer_locale="",
         seen_by_customer=1,
@@ -342,7 +344,7 @@ def test_the_customers_language_goes_before_the_shops(customer: str, shop: str, 
 
 
 def test_times_are_written_as_each_language_does() -> None:
-    assert {locale: time(TEXTS[locale], NOW) for locale in LOCALES} == {
+    assert {locale: time(TEXTS[locale], NOW, UTC) for locale in LOCALES} == {
         "en": "22 Nov 2025, 05:40 UTC",
         "sv": "22 nov. 2025 kl. 05:40 UTC",
         "de": "22. Nov. 2025, 05:40 UTC",
@@ -351,6 +353,19 @@ def test_times_are_written_as_each_language_does() -> None:
         "ru": "22 ноября 2025 г., 05:40 UTC",
         "zh": "2025年11月22日 05:40 UTC",
     }
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [
+        ("Europe/Stockholm", "22 Nov 2025, 06:40 CET"),
+        ("America/Los_Angeles", "21 Nov 2025, 21:40 PST"),
+        ("America/Sao_Paulo", "22 Nov 2025, 02:40 UTC-03"),
+        ("Of/Another/Machine", "22 Nov 2025, 05:40 UTC"),
+    ],
+)
+def test_times_are_those_of_the_shops_clock(composer: Composer, zone: str, told: str) -> None:
+    assert f"Leo · {told}\n" in part(composed(composer, shop_time_zone=zone), "plain")
 
 
 @pytest.mark.parametrize("locale", LOCALES)

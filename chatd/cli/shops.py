@@ -11,6 +11,7 @@ from chatd.config import Settings
 from chatd.i18n import LOCALES
 from chatd.store.contract import Store, Transaction
 from chatd.store.shops import DEFAULT_COLOUR, Shop, add_shop, change_shop, check_origin, list_shops, new_shop
+from chatd.store.time_zones import machine_time_zone
 
 
 @click.group(cls=Commands, name="shop")
@@ -39,6 +40,7 @@ def _show(settings: Settings, shop: Shop) -> None:
         ("colour", shop.colour),
         ("greeting", shop.greeting or "(none)"),
         ("language", shop.locale),
+        ("time zone", shop.time_zone),
         ("asks first", "name and e-mail before the first message" if shop.ask_first else "after the first message"),
     )
     for name, value in rows:
@@ -61,6 +63,11 @@ _colour = click.option("--colour", metavar="#RRGGBB", help=f"Colour of the bubbl
 _greeting = click.option("--greeting", metavar="TEXT", help="What the bubble says before the first message.")
 _locale = click.option(
     "--locale", type=click.Choice(LOCALES), help="Language of the bubble and the mails. [default: en]"
+)
+_time_zone = click.option(
+    "--time-zone",
+    metavar="ZONE",
+    help="In which the shop's mails tell times, as Europe/Stockholm. [default: that of this machine]",
 )
 _ask_first = click.option(
     "--ask-first/--ask-later", default=None, help="Ask for name and e-mail before the first message. [default: later]"
@@ -87,11 +94,13 @@ _ask_first = click.option(
 @_colour
 @_greeting
 @_locale
+@_time_zone
 @_ask_first
 def add(name: str, key: str | None, origins: tuple[str, ...], **options: Any) -> None:
     """Make a shop called NAME, and print what to put on its pages."""
     settings = settings_of_environment()
-    shop = new_shop(name=name, now=now_ms(), key=key, origins=origins, **_fields(options))
+    fields = {"time_zone": machine_time_zone(), **_fields(options)}
+    shop = new_shop(name=name, now=now_ms(), key=key, origins=origins, **fields)
 
     async def use(store: Store) -> Shop:
         async def job(tx: Transaction) -> Shop:
@@ -149,6 +158,7 @@ def show(key: str | None, identity_secret: bool) -> None:
         "chatd shop set tea --email hello@tea.example --colour '#7c3aed'",
         "chatd shop set tea --add-origin https://shop.tea.example",
         "chatd shop set tea --greeting '' --ask-first",
+        "chatd shop set tea --time-zone Europe/Stockholm",
     ),
 )
 @click.argument("key", required=False)
@@ -159,6 +169,7 @@ def show(key: str | None, identity_secret: bool) -> None:
 @_colour
 @_greeting
 @_locale
+@_time_zone
 @_ask_first
 def set_(key: str | None, added: tuple[str, ...], removed: tuple[str, ...], **options: Any) -> None:
     """Change what is named and leave the rest. A running chatd follows within seconds. An empty text clears."""

@@ -25,6 +25,7 @@ from chatd.store.contract import Transaction
 from chatd.store.opening import make_store
 from chatd.store.shops import add_shop, change_shop, find_shop_by_key, new_shop
 from chatd.store.staff import add_staff, find_by_email
+from chatd.store.time_zones import machine_time_zone
 from chatd.web.passwords import hash_password
 from chatd.web.server import listening, plain_config, running, until_stopped
 
@@ -149,6 +150,7 @@ async def furnish(settings: Settings, shop_url: str) -> None:
                     email=SHOP_EMAIL,
                     origins=origins,
                     colour="#0f5e5a",
+                    time_zone=machine_time_zone(),
                     greeting="Hello! Leo and Ana here. Ask us anything about clay, glaze or shipping.",
                     now=now,
                 ),

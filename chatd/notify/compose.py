@@ -26,6 +26,7 @@ from chatd.notify.links import DAY_MS, ReplyLink, make_link, reply_url
 from chatd.notify.texts import MailTexts, date, texts_for, time
 from chatd.resources import templates_directory
 from chatd.store.digests import Digest, DigestMessage
+from chatd.store.time_zones import time_zone
 
 DEFAULT_COLOUR = "#0f766e"
 PREVIEW_CHARACTERS = 120
@@ -94,7 +95,7 @@ class Composer:
             "groups": groups_of(digest, texts),
             "left_out": digest.left_out > 0,
             "link": link,
-            "expires": date(texts, expires_at),
+            "expires": date(texts, expires_at, time_zone(digest.shop_time_zone)),
         }
         colour = digest.shop_colour if _COLOUR.fullmatch(digest.shop_colour) else DEFAULT_COLOUR
         html = self._templates.get_template("digest.html").render(
@@ -138,6 +139,7 @@ def groups_of(digest: Digest, texts: MailTexts) -> list[Group]:
     """The messages as they are shown, in order."""
     groups: list[Group] = []
     before: DigestMessage | None = None
+    zone = time_zone(digest.shop_time_zone)
     for message in digest.messages:
         lines = lines_of(message.text)
         if before is not None and before.author == message.author and message.at - before.at < GROUP_MS:
@@ -145,7 +147,7 @@ def groups_of(digest: Digest, texts: MailTexts) -> list[Group]:
         else:
             author = headers.one_line(message.author or digest.shop_name, headers.NAME_CHARACTERS_MAX)
             initial = next((character.upper() for character in author if character.isalnum()), "")
-            groups.append(Group(author=author, initial=initial, time=time(texts, message.at), messages=[lines]))
+            groups.append(Group(author=author, initial=initial, time=time(texts, message.at, zone), messages=[lines]))
         before = message
     return groups
 

@@ -5,7 +5,7 @@ Nothing here counts, so no language needs plural forms. `{…}` are filled in by
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from types import MappingProxyType
 
 import msgspec
@@ -47,7 +47,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             " read there. If that was not you, nothing needs to be done.",
             months=("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
             date="{day} {month} {year}",
-            time="{date}, {clock} UTC",
+            time="{date}, {clock} {zone}",
         ),
         "sv": MailTexts(
             subject="Din chatt med {shop}",
@@ -64,7 +64,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             " Om det inte var du behöver du inte göra något.",
             months=("jan.", "feb.", "mars", "apr.", "maj", "juni", "juli", "aug.", "sep.", "okt.", "nov.", "dec."),
             date="{day} {month} {year}",
-            time="{date} kl. {clock} UTC",
+            time="{date} kl. {clock} {zone}",
         ),
         "de": MailTexts(
             subject="Ihr Chat mit {shop}",
@@ -81,7 +81,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             " noch nicht gelesen wurde. Wenn Sie das nicht waren, müssen Sie nichts tun.",
             months=("Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sept.", "Okt.", "Nov.", "Dez."),
             date="{day}. {month} {year}",
-            time="{date}, {clock} UTC",
+            time="{date}, {clock} {zone}",
         ),
         "es": MailTexts(
             subject="Su chat con {shop}",
@@ -98,7 +98,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             " había leído allí. Si no fue usted, no tiene que hacer nada.",
             months=("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sept", "oct", "nov", "dic"),
             date="{day} {month} {year}",
-            time="{date}, {clock} UTC",
+            time="{date}, {clock} {zone}",
         ),
         "fr": MailTexts(
             subject="Votre discussion avec {shop}",
@@ -115,7 +115,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             " la réponse n’y avait pas encore été lue. Si ce n’était pas vous, vous n’avez rien à faire.",
             months=("janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."),
             date="{day} {month} {year}",
-            time="{date} à {clock} UTC",
+            time="{date} à {clock} {zone}",
         ),
         "ru": MailTexts(
             subject="Ваш чат с {shop}",
@@ -145,7 +145,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
                 "декабря",
             ),
             date="{day} {month} {year} г.",
-            time="{date}, {clock} UTC",
+            time="{date}, {clock} {zone}",
         ),
         "zh": MailTexts(
             subject="您与 {shop} 的聊天",
@@ -160,7 +160,7 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             "如果不是您本人，无需任何操作。",
             months=("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"),
             date="{year}年{month}月{day}日",
-            time="{date} {clock} UTC",
+            time="{date} {clock} {zone}",
         ),
     }
 )
@@ -172,13 +172,19 @@ def texts_for(customer_locale: str, shop_locale: str) -> tuple[str, MailTexts]:
     return locale, TEXTS[locale]
 
 
-def date(texts: MailTexts, at: int) -> str:
-    """A day, in UTC: nobody has said in which time zone the reader lives."""
-    day = datetime.fromtimestamp(at / 1_000, tz=UTC)
+def date(texts: MailTexts, at: int, zone: tzinfo) -> str:
+    """A day, in the shop's time zone: nobody has said in which one the reader lives."""
+    day = datetime.fromtimestamp(at / 1_000, tz=zone)
     return texts.date.format(day=day.day, month=texts.months[day.month - 1], year=day.year)
 
 
-def time(texts: MailTexts, at: int) -> str:
-    """A day and the time, in UTC, with the zone named."""
-    day = datetime.fromtimestamp(at / 1_000, tz=UTC)
-    return texts.time.format(date=date(texts, at), clock=f"{day:%H:%M}")
+def time(texts: MailTexts, at: int, zone: tzinfo) -> str:
+    """A day and the time, in the shop's time zone, which is named."""
+    day = datetime.fromtimestamp(at / 1_000, tz=zone)
+    return texts.time.format(date=date(texts, at, zone), clock=f"{day:%H:%M}", zone=_name(day))
+
+
+def _name(day: datetime) -> str:
+    """As people there abbreviate it. Where they do not, the database has the distance: -03."""
+    name = day.tzname() or ""
+    return f"UTC{name}" if name[:1] in ("+", "-") else name

@@ -34,6 +34,7 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     shop_email: str
     shop_colour: str
     shop_locale: str
+    shop_time_zone: str
     customer_name: str
     customer_locale: str
     seen_by_customer: int
@@ -50,6 +51,7 @@ _head = Statement(
         shops.c.email.label("shop_email"),
         shops.c.colour.label("shop_colour"),
         shops.c.locale.label("shop_locale"),
+        shops.c.time_zone.label("shop_time_zone"),
         customers.c.name.label("customer_name"),
         customers.c.locale.label("customer_locale"),
         customers.c.verified.label("customer_verified"),
@@ -116,6 +118,7 @@ async def load_digest(tx: Transaction, *, shop_id: str, mail_id: str, now: int) 
         shop_email=row["shop_email"],
         shop_colour=row["shop_colour"],
         shop_locale=row["shop_locale"],
+        shop_time_zone=row["shop_time_zone"],
         customer_name=row["customer_name"],
         customer_locale=row["customer_locale"],
         seen_by_customer=row["seen_by_customer"],

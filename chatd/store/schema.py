@@ -56,6 +56,7 @@ shops = Table(
     _text("greeting"),
     _text("locale"),
     Column("ask_first", Boolean, nullable=False, server_default=false()),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),  # a name of the IANA database
     _text("origins"),  # JSON list of exact origins
     _text("identity_secret"),  # signs members' tokens; made here, shown to the shop's owner only
     _text("epoch"),  # identity of the log's history; a restored backup gets a new one

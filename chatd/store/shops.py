@@ -28,6 +28,7 @@ from chatd.errors import ChatError, Conflict, InvalidInput, NotFound, TooLarge
 from chatd.i18n import DEFAULT_LOCALE, LOCALES
 from chatd.store.contract import Row, Statement, Store, Transaction
 from chatd.store.schema import shops
+from chatd.store.time_zones import UTC_NAME, check_time_zone
 
 SHOPS_MAX = 20_000  # in one process's memory, at about 1 KiB each; beyond it, shops are divided among deployments
 ORIGINS_MAX = 50
@@ -54,6 +55,7 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     created_at: int
     changed_at: int
+    time_zone: str = UTC_NAME  # in which its mails tell times
 
     def __repr__(self) -> str:
         return f"Shop(id={self.id!r}, key={self.key!r}, name={self.name!r})"  # log lines must not carry the secret
@@ -152,6 +154,7 @@ _CHECKS: MappingProxyType[str, Callable[[Any], Any]] = MappingProxyType(
         "greeting": _check_greeting,
         "locale": _check_locale,
         "ask_first": _check_ask_first,
+        "time_zone": check_time_zone,
         "origins": _check_origins,
     }
 )
@@ -175,6 +178,7 @@ def new_shop(
     greeting: str = "",
     locale: str = DEFAULT_LOCALE,
     ask_first: bool = False,
+    time_zone: str = UTC_NAME,
     key: str | None = None,
 ) -> Shop:
     """A shop with fresh id, epoch, secret and, unless one is asked for, key. Nothing is stored yet. Raises
@@ -190,6 +194,7 @@ def new_shop(
             "greeting": greeting,
             "locale": locale,
             "ask_first": ask_first,
+            "time_zone": time_zone,
         }
     )
     return Shop(
@@ -214,12 +219,7 @@ _all = Statement(select(shops).order_by(shops.c.created_at, shops.c.id).limit(SH
 _change = Statement(
     update(shops)
     .where(shops.c.id == bindparam("shop"))
-    .values(
-        {
-            name: bindparam(f"new_{name}")
-            for name in ("name", "email", "colour", "greeting", "locale", "ask_first", "origins", "changed_at")
-        }
-    )
+    .values({name: bindparam(f"new_{name}") for name in (*_CHECKS, "changed_at")})
 )
 # Cheap and changes with every change: whoever asks every few seconds reads the whole table only when it differs.
 _fingerprint = Statement(
@@ -241,6 +241,7 @@ def _shop(row: Row) -> Shop:
         greeting=row["greeting"],
         locale=row["locale"],
         ask_first=bool(row["ask_first"]),
+        time_zone=row["time_zone"],
         origins=msgspec.json.decode(row["origins"], type=tuple[str, ...]),
         identity_secret=row["identity_secret"],
         epoch=row["epoch"],
@@ -293,6 +294,7 @@ async def change_shop(tx: Transaction, shop: str, now: int, **fields: Any) -> Sh
         new_greeting=changed.greeting,
         new_locale=changed.locale,
         new_ask_first=changed.ask_first,
+        new_time_zone=changed.time_zone,
         new_origins=msgspec.json.encode(changed.origins).decode(),
         new_changed_at=changed.changed_at,
     )
