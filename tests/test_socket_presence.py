@@ -121,3 +121,34 @@ async def test_who_is_here_although_told_to_have_left_is_told_to_have_come(house
     await settle_presence_now(house.chat)  # once is enough
     await customer.say("still here")
     assert (await agent.until(lambda frame: frame["type"] == "event"))["event"]["type"] == "message_sent"
+
+
+async def test_a_newcomer_is_told_what_everybody_is_told(tmp_path: Path) -> None:
+    """Whether or not anything had to be read: who comes first, who comes later, and who comes back."""
+    async with opened_house(tmp_path) as house:
+        first = await house.customer()
+        later = await house.customer(locale="sv")
+        back = await house.customer(token=later.welcome["token"])
+        varying = ("connection", "epoch", "token", "you", "snapshot")
+        plain = [
+            {key: value for key, value in one.welcome.items() if key not in varying} for one in (first, later, back)
+        ]
+        assert plain[0] == plain[1] == plain[2]
+        assert later.welcome["snapshot"] == back.welcome["snapshot"]
+        assert (later.welcome["epoch"], later.welcome["you"]) == (back.welcome["epoch"], back.welcome["you"])
+        assert (await later.say("Hi"))["type"] == "ack"
+        assert (await back.event("message_sent"))["message"]["position"] == 1
+        assert (await first.say("And I"))["type"] == "ack"
+
+
+async def test_whether_the_shop_is_there_is_known_to_who_comes_and_told_to_who_is_here(tmp_path: Path) -> None:
+    async with opened_house(tmp_path, presence_leave_grace_seconds=0.1) as house:
+        here = await house.customer()
+        assert here.welcome["shop_online"] is False
+        agents = [await house.agent(), await house.agent(1)]
+        await here.signal("shop_presence", online=True)
+        assert (await house.customer()).welcome["shop_online"] is True
+        for agent in agents:
+            await agent.close()
+        await here.signal("shop_presence", online=False)
+        assert (await house.customer()).welcome["shop_online"] is False

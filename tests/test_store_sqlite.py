@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from chatd.errors import Conflict, StoreUnavailable, Temporary
-from chatd.store import sqlite as sqlite_module
+from chatd.store import sqlite_reader as reader_module
 from chatd.store import sqlite_writer as module
 from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.sqlite import SQLiteStore
@@ -113,10 +114,11 @@ async def test_answers_come_in_the_order_of_the_commits(store: SQLiteStore) -> N
 
 async def test_a_read_is_of_one_moment(store: SQLiteStore) -> None:
     await store.write(adding("a"))
+    loop = asyncio.get_running_loop()
 
     async def job(tx: Transaction) -> tuple[int, int]:
         first = len(await tx.all(_names))
-        await store.write(adding("b"))
+        asyncio.run_coroutine_threadsafe(store.write(adding("b")), loop).result(20)  # the job is on another thread
         return first, len(await tx.all(_names))
 
     assert await store.read(job) == (1, 1)
@@ -129,18 +131,49 @@ async def test_a_reader_cannot_write(store: SQLiteStore) -> None:
     assert await names(store) == []
 
 
-async def test_a_cancelled_read_gives_its_connection_back(store: SQLiteStore) -> None:
+async def test_who_no_longer_waits_for_a_read_holds_up_nobody(store: SQLiteStore) -> None:
+    """More are cancelled than there are readers, some at work and some still waiting."""
+    go_on = threading.Event()
+
     async def slow(tx: Transaction) -> None:
         await tx.all(_names)
-        await asyncio.Event().wait()
+        assert go_on.wait(20)
 
-    for _ in range(sqlite_module.READERS * 3):
-        task = asyncio.create_task(store.read(slow))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(store.read(slow)) for _ in range(reader_module.READERS * 3)]
+    await asyncio.sleep(0.01)
+    for task in tasks:
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True))
+    go_on.set()
+    await store.write(adding("a"))
+    assert await names(store) == ["a"]
+
+
+async def test_a_read_that_nobody_comes_round_to_is_refused_as_such(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "READ_SECONDS_MAX", 0.05)
+    go_on = threading.Event()
+
+    async def slow(tx: Transaction) -> None:
+        assert go_on.wait(20)
+
+    outcomes = await asyncio.gather(
+        *(store.read(slow) for _ in range(reader_module.READERS + 1)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, Temporary) for outcome in outcomes)
+    go_on.set()
+    monkeypatch.undo()
+    assert await names(store) == []
+
+
+async def test_a_reader_that_failed_is_replaced(store: SQLiteStore, tmp_path: Path) -> None:
+    async def failing(tx: Transaction) -> None:
+        await tx.one(Statement(text("SELECT * FROM nowhere")))
+
+    for _ in range(reader_module.READERS * 2):
+        with pytest.raises(StoreUnavailable):
+            await store.read(failing)
     await store.write(adding("a"))
     assert await names(store) == ["a"]
 

@@ -57,6 +57,18 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: int
     time_zone: str = UTC_NAME  # in which its mails tell times
 
+    @property
+    def face(self) -> dict[str, Any]:
+        """What it shows of itself to everybody."""
+        return {
+            "key": self.key,
+            "name": self.name,
+            "colour": self.colour,
+            "greeting": self.greeting,
+            "locale": self.locale,
+            "ask_first": self.ask_first,
+        }
+
     def __repr__(self) -> str:
         return f"Shop(id={self.id!r}, key={self.key!r}, name={self.name!r})"  # log lines must not carry the secret
 
@@ -231,7 +243,7 @@ _fingerprint = Statement(
 )
 
 
-def _shop(row: Row) -> Shop:
+def as_shop(row: Row) -> Shop:
     return Shop(
         id=row["id"],
         key=row["key"],
@@ -261,17 +273,17 @@ async def add_shop(tx: Transaction, shop: Shop) -> Shop:
 
 async def find_shop_by_key(tx: Transaction, key: str) -> Shop | None:
     row = await tx.one(_by_key, key_=key)
-    return None if row is None else _shop(row)
+    return None if row is None else as_shop(row)
 
 
 async def find_shop(tx: Transaction, shop: str) -> Shop | None:
     row = await tx.one(_by_id, shop=shop)
-    return None if row is None else _shop(row)
+    return None if row is None else as_shop(row)
 
 
 async def list_shops(tx: Transaction) -> list[Shop]:
     """All shops, oldest first, up to `SHOPS_MAX`."""
-    return [_shop(row) for row in (await tx.all(_all))[:SHOPS_MAX]]
+    return [as_shop(row) for row in (await tx.all(_all))[:SHOPS_MAX]]
 
 
 async def change_shop(tx: Transaction, shop: str, now: int, **fields: Any) -> Shop:
@@ -282,7 +294,7 @@ async def change_shop(tx: Transaction, shop: str, now: int, **fields: Any) -> Sh
     )  # nobody else changes it until the commit, or a field of theirs were lost
     if row is None:
         raise NotFound("no such shop")
-    found = _shop(row)
+    found = as_shop(row)
     # Always later than before, whatever the clock says: the directory tells a change by it.
     changed = msgspec.structs.replace(found, changed_at=max(now, found.changed_at + 1), **checked)
     await tx.run(
@@ -331,7 +343,7 @@ class ShopDirectory:
             row = await tx.one(_fingerprint)
             assert row is not None
             now = (row["count"], row["latest"], row["sum"])
-            return now, None if now == seen else [_shop(found) for found in await tx.all(_all)]
+            return now, None if now == seen else [as_shop(found) for found in await tx.all(_all)]
 
         now, found = await self._store.read(job)
         if found is None:

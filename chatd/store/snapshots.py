@@ -14,6 +14,7 @@ from chatd.store.contract import Statement, Transaction
 from chatd.store.conversations import find_all_of_customer, list_rows, read_thread, sum_unread
 from chatd.store.people import find_customer
 from chatd.store.schema import shops, staff
+from chatd.store.shops import as_shop
 
 THREAD_ENTRIES = 30
 ROWS = 30
@@ -64,22 +65,12 @@ async def customer_snapshot(tx: Transaction, shop: str, customer: str, *, conver
                 "more": page.more,
             }
         )
-    return Snapshot(
-        epoch=epoch,
-        number=number,
-        state={
-            "shop": {
-                "key": shop_row["key"],
-                "name": shop_row["name"],
-                "colour": shop_row["colour"],
-                "greeting": shop_row["greeting"],
-                "locale": shop_row["locale"],
-                "ask_first": bool(shop_row["ask_first"]),
-            },
-            "customer": card,
-            "conversations": threads,
-        },
-    )
+    return Snapshot(epoch=epoch, number=number, state=customer_state(as_shop(shop_row).face, card, threads))
+
+
+def customer_state(face: dict[str, Any], card: CustomerCard, conversations: list[Any]) -> dict[str, Any]:
+    """The customer's snapshot of docs/protocol.md section 2. `face`: what a shop shows of itself."""
+    return {"shop": face, "customer": card, "conversations": conversations}
 
 
 def unread_of_customer(thread: list[Any], seen: int) -> int:

@@ -71,7 +71,7 @@ async def identify_staff(chat: Chat, hello: Hello) -> Identified:
 
 async def identify_customer(chat: Chat, shop: str, hello: Hello) -> Identified:
     """Raises `NotAuthenticated`; a visitor without a good token is not refused but becomes a new one."""
-    locale = hello.locale if len(hello.locale) <= LOCALE_CHARACTERS_MAX and hello.locale.isprintable() else ""
+    locale = _locale(hello)
     if hello.identity is not None:
         return await _identify_member(chat, shop, hello.identity, locale)
     token = hello.token
@@ -80,8 +80,18 @@ async def identify_customer(chat: Chat, shop: str, hello: Hello) -> Identified:
     if token is not None and check_visitor_token(chat.settings.secret, shop, token):
         actor = Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=locale)
         return Identified(actor=actor)
+    return make_visitor(chat, shop, hello)
+
+
+def make_visitor(chat: Chat, shop: str, hello: Hello) -> Identified:
+    """Somebody who was never here."""
     token = make_visitor_token(chat.settings.secret, shop, secrets.token_bytes(VISITOR_RANDOM_BYTES))
-    return Identified(actor=Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=locale), token=token)
+    actor = Actor(kind="visitor", shop=shop, id=customer_id_of(token), locale=_locale(hello))
+    return Identified(actor=actor, token=token)
+
+
+def _locale(hello: Hello) -> str:
+    return hello.locale if len(hello.locale) <= LOCALE_CHARACTERS_MAX and hello.locale.isprintable() else ""
 
 
 async def _identify_reply(chat: Chat, shop: str, token: str, locale: str) -> Identified:

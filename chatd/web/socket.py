@@ -19,12 +19,14 @@ from chatd.errors import ChatError, NotAuthenticated, Temporary
 from chatd.live.hub import Chunk
 from chatd.web.connection import Connection
 from chatd.web.handshake import Accepted
-from chatd.web.identify import identify_customer, identify_staff
+from chatd.web.identify import Identified, identify_customer, identify_staff, make_visitor
 from chatd.web.parts import Chat
 from chatd.web.typing_signals import TypingSignals
 from chatd.web.welcome import (
     Backlog,
+    Beginning,
     missed_frames,
+    newcomers_beginning,
     own_frame,
     person_of,
     read_beginning,
@@ -137,7 +139,7 @@ class SocketProtocol(Connection):
                 self.send(outcome.frame)
             self.close(outcome.code, outcome.reason)
         elif isinstance(outcome, Hello):
-            self.chat.spawn(self._welcome(outcome))
+            self._greet(outcome)
 
     def allows_control(self) -> Close | None:
         return self._protocol.receive_control(self._heard_at)
@@ -188,6 +190,18 @@ class SocketProtocol(Connection):
 
     # ------------------------------------------------------------------ hello and welcome
 
+    def _greet(self, hello: Hello) -> None:
+        """Who was never here is welcomed at once: there is nothing to read, so nothing to wait for."""
+        chat, shop = self.chat, self._shop
+        if shop is not None and hello.token is None and hello.identity is None and hello.resume is None:
+            identified = make_visitor(chat, shop, hello)
+            beginning = newcomers_beginning(chat, identified.actor)
+            if beginning is not None:
+                self._follow(identified, hello)
+                self._begin(identified, hello, beginning)
+                return
+        chat.spawn(self._welcome(hello))
+
     async def _welcome(self, hello: Hello) -> None:
         chat = self.chat
         try:
@@ -195,15 +209,10 @@ class SocketProtocol(Connection):
                 identified = await identify_staff(chat, hello)
             else:
                 identified = await identify_customer(chat, self._shop, hello)
-            actor = identified.actor
             if self.is_gone():
                 return
-            self.session = identified.session
-            backlog = self._backlog = Backlog(chat.settings.connection_queue_bytes_max)
-            self.actor = actor
-            chat.hub.follow(self, actor.shop, stream_of(actor))
-            chat.presence.hold(actor.shop, person_of(actor), self.name, active=hello.active, now=chat.loop.time())
-            beginning = await read_beginning(chat, actor, hello.resume)
+            self._follow(identified, hello)
+            beginning = await read_beginning(chat, identified.actor, hello.resume)
         except NotAuthenticated as error:
             self.send(error_frame(self.codec, None, error))
             self.close(CloseCode.NOT_AUTHENTICATED, error.message)
@@ -216,8 +225,20 @@ class SocketProtocol(Connection):
             logger.exception("a hello failed")
             self.close(CloseCode.INTERNAL_ERROR, "chatd could not do this")
             return
-        if self.is_gone():
-            return
+        if not self.is_gone():
+            self._begin(identified, hello, beginning)
+
+    def _follow(self, identified: Identified, hello: Hello) -> None:
+        """Hear of everything from here on, and keep it aside: what is read afterwards may have it already."""
+        chat, actor = self.chat, identified.actor
+        self.session = identified.session
+        self._backlog = Backlog(chat.settings.connection_queue_bytes_max)
+        self.actor = actor
+        chat.hub.follow(self, actor.shop, stream_of(actor))
+        chat.presence.hold(actor.shop, person_of(actor), self.name, active=hello.active, now=chat.loop.time())
+
+    def _begin(self, identified: Identified, hello: Hello, beginning: Beginning) -> None:
+        chat, actor, backlog = self.chat, identified.actor, self._backlog
         chat.hub.begin(actor.shop, beginning.shop_number)
         self.send(
             encode(
@@ -228,7 +249,7 @@ class SocketProtocol(Connection):
         self._number = beginning.number
         frames = missed_frames(self.codec, actor, beginning)
         self._backlog = None
-        for number, conversation, event in backlog.frames:
+        for number, conversation, event in backlog.frames if backlog is not None else ():
             if number > self._number:
                 self._number = number
                 frames.append(own_frame(self.codec, actor, number, conversation, event))

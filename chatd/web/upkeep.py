@@ -59,7 +59,12 @@ def tell_presence(chat: Chat, change: Change) -> None:
     shop, person = change.shop, change.person
     # To the hub and not over the bus: every node knows of everybody, and tells those who are connected to it.
     if person.startswith(STAFF_PERSON):
-        others = any(other.startswith(STAFF_PERSON) and other != person for other in chat.presence.online(shop))
+        staff = chat.staff_online.pop(shop, set()) - {person}
+        others = bool(staff)
+        if change.online:
+            staff.add(person)
+        if staff:
+            chat.staff_online[shop] = staff
         if not others:  # else the shop was there before and still is
             chat.hub.receive(shop, [Signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
         return

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
+from chatd.domain.events import CustomerCard
 from chatd.domain.people import Actor
 from chatd.live.hub import Chunk
 from chatd.live.presence import Presence
 from chatd.store import log
 from chatd.store.contract import Transaction
 from chatd.store.log import Recorded
-from chatd.store.snapshots import customer_snapshot, staff_snapshot
+from chatd.store.snapshots import customer_snapshot, customer_state, staff_snapshot
 from chatd.web.parts import Chat
 from chatd.wire.frames import Codec, Resume, event_frame, in_codec
 
@@ -90,7 +91,7 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
 async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beginning:
     """One read, of one moment. Raises `NotFound` when shop or staff are gone, `StoreUnavailable`."""
     customer = stream_of(actor)
-    most = chat.limits.resume_events_max
+    most, bytes_max = chat.limits.resume_events_max, chat.settings.connection_queue_bytes_max // 2
 
     async def job(tx: Transaction) -> Beginning:
         history, shop_number = await log.head(tx, actor.shop)
@@ -100,11 +101,9 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
         if resume is not None and resume.epoch == epoch:
             missing = number - resume.number
             if 0 <= missing <= most:
-                missed = await log.read_after(tx, actor.shop, after=resume.number, most=most + 1, customer=customer)
-                size = sum(len(one.record) for one in missed)
-                # Too far back for the log, or more than a connection may have waiting: then the whole state is less.
-                if len(missed) != missing or size > chat.settings.connection_queue_bytes_max // 2:
-                    missed = None
+                missed = await _read_missed(
+                    tx, actor.shop, customer, after=resume.number, missing=missing, bytes_max=bytes_max
+                )
         snapshot: dict[str, Any] | None = None
         if missed is None:
             read = (
@@ -122,6 +121,21 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
         )
 
     return await chat.store.read(job)
+
+
+def newcomers_beginning(chat: Chat, actor: Actor) -> Beginning | None:
+    """The same for a visitor whose token has just been made: about an id that nobody had before, nothing can be
+    stored, so nothing is read. None when this node does not know yet how far the shop's stream is."""
+    shop, position = chat.directory.by_id(actor.shop), chat.hub.position(actor.shop)
+    if shop is None or position is None:
+        return None
+    return Beginning(
+        epoch=_stream_epoch(shop.epoch, actor),
+        number=0,
+        shop_number=position,
+        missed=None,
+        snapshot=customer_state(shop.face, CustomerCard(id=actor.id, kind="visitor"), []),
+    )
 
 
 def _stream_epoch(history: str, actor: Actor) -> str:
@@ -169,10 +183,10 @@ def welcome_message(
     }
     if token is not None:
         message["token"] = token
-    online = chat.presence.online(actor.shop)
     if actor.is_customer:
-        message["shop_online"] = any(person.startswith(STAFF_PERSON) for person in online)
+        message["shop_online"] = actor.shop in chat.staff_online
     else:
+        online = chat.presence.online(actor.shop)
         message["online"] = [person for person in online if is_at_shop(person)]
         message["reading"] = [
             person.removeprefix(READER_PERSON) for person in online if person.startswith(READER_PERSON)
