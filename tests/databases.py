@@ -30,6 +30,7 @@ import asyncpg
 import pytest
 
 from chatd.config import Settings
+from chatd.store import postgres_link
 from chatd.store.migrations import migrate
 from chatd.store.schema import metadata
 
@@ -194,6 +195,13 @@ def running_postgres() -> Iterator[PostgresServer]:
         if server is not None:
             server.end(signal.SIGKILL)
         shutil.rmtree(directory)
+
+
+def server_gives_up(monkeypatch: pytest.MonkeyPatch, setting: str, milliseconds: int) -> None:
+    """Have links made from now on set this limit of theirs so low."""
+    before = postgres_link.SERVER_SETTINGS
+    changed = {name: str(milliseconds) if name == setting else value for name, value in before.items()}
+    monkeypatch.setattr(postgres_link, "SERVER_SETTINGS", changed)
 
 
 def url_in(directory: Path) -> str:

@@ -100,9 +100,9 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
 async def _ask_postgres(settings: Settings) -> dict[str, Any]:
     from chatd.store.postgres_link import FAILURES, connect, explain
 
-    link = await connect(settings.database_url, seconds=PATIENCE_SECONDS)
+    link = await connect(settings.database_url)
     try:
-        async with link.watched(PATIENCE_SECONDS):
+        async with link.watched():
             return {
                 "version": await link.ask("SELECT current_setting('server_version')"),
                 "fsync": await link.ask("SELECT current_setting('fsync')"),

@@ -38,9 +38,11 @@ class ReadTransaction:
         self._link = link
 
     async def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        assert not statement.writes, "a read job must not write"
         return await self._link.one(statement, parameters)
 
     async def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        assert not statement.writes, "a read job must not write"
         return await self._link.all(statement, parameters)
 
     async def run(self, statement: Statement, **parameters: Any) -> int:

@@ -27,6 +27,7 @@ STATEMENT_MILLISECONDS = 8_000
 LOCK_MILLISECONDS = 6_000
 IDLE_IN_TRANSACTION_MILLISECONDS = 5_000  # a node that was stopped in the middle of a commit holds up nobody for longer
 ANSWER_SECONDS = 10.0  # for all of one transaction; longer than any of the above, which say more
+LEND_SECONDS = 10.0
 STATEMENTS_PREPARED_MAX = 1_000
 
 SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -48,7 +49,7 @@ AGAIN_STATES = ("40001", "40P01", "53300", "55P03")
 
 # Classes of states in which it is the database that fails, or the moment, and not what it was asked
 # (PostgreSQL, Appendix A).
-FAILING_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "F0", "XX")
+FAILING_CLASSES = ("08", "25006", "25P03", "40", "53", "55", "57", "58", "F0", "XX")
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -182,22 +183,22 @@ class Link:
         await prepared.executemany([[row[name] for name in names] for row in rows])
 
     @contextlib.asynccontextmanager
-    async def watched(self, seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
-        """Cut the line when the block takes longer: a server that was stopped, or a network that swallows everything,
-        gives no error. Nothing is cancelled: what waits for an answer gets the error of a lost connection."""
-        timer = asyncio.get_running_loop().call_later(seconds, self.cut)
+    async def watched(self) -> AsyncIterator[None]:
+        """Cut the line when the block takes longer than `ANSWER_SECONDS`: a server that was stopped, or a network that
+        swallows everything, gives no error. Nothing is cancelled: what waits gets the error of a lost connection."""
+        timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.cut)
         try:
             yield
         finally:
             timer.cancel()
 
 
-async def connect(url: str, *, seconds: float = CONNECT_SECONDS) -> Link:
+async def connect(url: str) -> Link:
     """A connection whose commits are on the disk when they return. Raises `StoreUnavailable`."""
     try:
         connection = await asyncpg.connect(
             url,
-            timeout=seconds,
+            timeout=CONNECT_SECONDS,
             server_settings=dict(SERVER_SETTINGS),
             target_session_attrs="read-write",  # of several hosts the one that is the primary now
             statement_cache_size=0,  # a link keeps its own
@@ -237,11 +238,10 @@ async def connect(url: str, *, seconds: float = CONNECT_SECONDS) -> Link:
 
 class Links:
     """Some connections that are lent out. One is made when it is needed, up to `most`; whoever finds none free waits,
-    and is sent away after `seconds`."""
+    and is sent away after `LEND_SECONDS`."""
 
-    def __init__(self, url: str, most: int, *, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, most: int) -> None:
         self._url = url
-        self._seconds = seconds
         self._places = asyncio.Semaphore(most)
         self._idle: list[Link] = []
         self._closed = False
@@ -251,7 +251,7 @@ class Links:
         """Raises `Temporary` when none becomes free, `StoreUnavailable` when none can be made. A block that raises
         ends the connection: what state it is in is nobody's to guess."""
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(LEND_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
             raise Temporary("too many reads are waiting; try again") from None

@@ -42,6 +42,7 @@ BATCH_JOBS_MAX = 200  # the shops of a batch are locked for as long as it takes
 QUEUE_JOBS_MAX = 20_000
 CROWD_JOBS = 16
 PATIENCE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 RETRY_SECONDS_MIN = 0.02
 RETRY_SECONDS_MAX = 0.5
 
@@ -178,11 +179,18 @@ class Writer:
         self._wake_one()
 
     async def close(self) -> None:
-        """Finish what is queued, as far as the database lets it."""
+        """Finish what is queued, as far as the database lets it; what is left after `CLOSE_SECONDS` is told so."""
         self._closing = True
         while self._idle:
             self._wake_one()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        refusal = StoreUnavailable("not stored: chatd is shutting down; try again")
+        left = [*self._loose, *(entry for entries in self._of_shop.values() for entry in entries)]
+        _hand_back((entry, None, refusal) for entry in left)
 
     # ------------------------------------------------------------------ lanes
 
@@ -345,15 +353,16 @@ async def _run_apart(link: Link, transaction: WriteTransaction, batch: list[_Ent
         try:
             result = await entry.job(transaction)
             await transaction.write_out()
+            await link.execute("RELEASE SAVEPOINT job")
         except Exception as error:
             if isinstance(error, FAILURES) and not is_own_fault(error):
                 raise
             transaction.forget()
             await link.execute("ROLLBACK TO SAVEPOINT job")
+            await link.execute("RELEASE SAVEPOINT job")
             outcomes.append((entry, None, _told(error)))
         else:
             outcomes.append((entry, result, None))
-        await link.execute("RELEASE SAVEPOINT job")
     return outcomes
 
 
@@ -368,7 +377,7 @@ async def _commit(link: Link) -> None:
             "it is not known whether this was stored; try again", reason="the database was lost during the commit"
         ) from error
     if status != "COMMIT":
-        raise StoreUnavailable("not stored: the database failed; try again", reason="the commit was not one")
+        raise _RunAgain(APART)
 
 
 def _told(error: Exception) -> BaseException:

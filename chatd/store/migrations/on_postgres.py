@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from chatd.store.postgres_link import CONNECT_SECONDS, FAILURES, connect, explain
+from chatd.store.postgres_link import FAILURES, connect, explain
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def wait_for_turn(connection: Connection) -> None:
 
 async def _run(url: str, work: Callable[[Connection], T]) -> T:
     async def make() -> Any:
-        return (await connect(url, seconds=CONNECT_SECONDS)).driver_connection
+        return (await connect(url)).driver_connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=make, poolclass=NullPool)
     try:
