@@ -29,8 +29,11 @@ from load.turns import FAILURES, SCENARIOS, Skipped, first_of, take_many_turns, 
 
 COMPARE = "compare"
 COMPARED = ("pairs", "fanout", "idle", "handshakes")
-COMPARING = MappingProxyType({"seconds": 3.0, "followers": 1_000, "connections": 2_000})
+COMPARING = MappingProxyType({"followers": 1_000, "connections": 2_000})
 """What `compare` does unless it is asked for something else."""
+
+SECONDS = MappingProxyType({COMPARE: 3.0, "day": 20.0})
+"""How long, unless it is said."""
 
 FILES_RESERVED = 200
 PROGRESS_SECONDS = 2.0  # between two lines, where the output is no terminal
@@ -86,6 +89,8 @@ class ProgressLine:
 @click.option("--connections", type=click.IntRange(1, 25_000), default=1_000, help="idle and storm: customers.")
 @click.option("--handshakes", type=click.IntRange(1, 25_000), default=1_000, help="handshakes: customers.")
 @click.option("--missed", type=click.IntRange(1, 20), default=2, help="storm: messages that each misses.")
+@click.option("--visitors", type=click.IntRange(1, 5_000), default=150, help="day: people who come.")
+@click.option("--seed", type=click.IntRange(0, 10**9), default=1, help="day: what happens follows from it.")
 @click.option("--text-characters", type=click.IntRange(1, 4_000), default=120, help="Length of a message.")
 @click.option("--codec", type=click.Choice(["msgpack", "json"]), default="msgpack", help="What chatd is spoken to in.")
 @click.option(
@@ -135,6 +140,7 @@ def main(
     idle        many connections that say nothing
     handshakes  customers who are known already connect
     storm       many customers who are cut off, miss messages and all come back at once
+    day         a shop's day in --seconds (20 if not said): visits, carts, questions, answers, mails
     compare     pairs, fanout, idle and handshakes of chatd and of other systems, in turns
 
     Other systems are installed into var/peers when they are first asked for.
@@ -144,6 +150,8 @@ def main(
     comparing = scenario == COMPARE
     if comparing:
         codec, names, amounts = _for_comparing(url, codec, names, amounts)
+    if not _asked("seconds"):
+        amounts["seconds"] = SECONDS.get(scenario, amounts["seconds"])
     plan = Plan(**amounts)  # type: ignore[arg-type]
     _require_files(scenario, plan)
     if url is None:
@@ -151,9 +159,6 @@ def main(
     else:
         systems = [_elsewhere(codec, url, anywhere, shop, origin, staff, tuple(pids))]
     systems = _able(scenario, systems)
-    for system in systems:
-        if isinstance(system, Chatd):
-            system.admits_all = scenario != "storm"
     line = ProgressLine()
     skipped: list[Skipped] = []
 
@@ -196,12 +201,12 @@ def _for_comparing(
     """What was not asked for is as `COMPARING` has it."""
     if url is not None:
         raise click.UsageError("compare starts its systems itself; it takes no --url.")
+    amounts = {name: value if _asked(name) else COMPARING.get(name, value) for name, value in amounts.items()}
+    return codec if _asked("codec") else "json", names if _asked("names") else list(SYSTEMS), amounts
 
-    def asked(name: str) -> bool:
-        return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
-    amounts = {name: value if asked(name) else COMPARING.get(name, value) for name, value in amounts.items()}
-    return codec if asked("codec") else "json", names if asked("names") else list(SYSTEMS), amounts
+def _asked(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def _prepared(systems: Sequence[System], skip: Callable[[Skipped], None], line: ProgressLine) -> dict[str, str]:
@@ -238,6 +243,7 @@ def _require_files(scenario: str, plan: Plan) -> None:
         "pairs": 2 * plan.pairs,
         "fanout": plan.followers,
         "handshakes": plan.handshakes,
+        "day": plan.visitors,
         COMPARE: most,
     }.get(scenario, plan.connections) + FILES_RESERVED
     allowed = allow_open_files()
@@ -273,6 +279,8 @@ def _able(scenario: str, systems: Sequence[System]) -> list[System]:
     wanted = set(COMPARED) if scenario == COMPARE else {scenario}
     able = [system for system in systems if wanted & system.scenarios]
     for system in systems:
+        if isinstance(system, Chatd):
+            system.admits_all = scenario != "storm"
         if system not in able:
             reason = "it needs --staff" if isinstance(system, ChatdElsewhere) else "it has nothing of the kind"
             click.secho(f"SKIPPED: {system.name} takes no part in {scenario}; {reason}", fg="yellow", err=True)

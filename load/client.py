@@ -276,8 +276,7 @@ class Client:
         elif not self._leaving:
             self._traffic.faults.cut += 1
             self._traffic.faults.note(f"the server ended a connection with {code}")
-        if not self._leaving:
-            self._socket = None
+        self._socket = None
 
 
 class Sender:
@@ -362,6 +361,11 @@ class Sender:
         if self._awaited[slot] > 0:
             self._awaited[slot] = 0
             self.in_flight -= 1
+
+    def forget_times(self) -> None:
+        """Whoever should hear what is under way is not there: how long it takes says nothing of the server."""
+        for counter in range(max(1, self.counter - self.in_flight + 1), self.counter + 1):
+            self.sent_ns[counter & _RING] = 0
 
     def sent_at(self, counter: int) -> int:
         return self.sent_ns[counter & _RING]

@@ -141,6 +141,10 @@ class ChatdDialect:
             frame["conversation"] = conversation
         return Template(self._encode(frame))
 
+    def command(self, command: str, kind: str, fields: Mapping[str, Any]) -> bytes:
+        """Any other command, with this id."""
+        return self._encode({"type": kind, "id": command, **fields})
+
     def reader(self) -> Read:
         return self.read
 

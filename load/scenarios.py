@@ -42,6 +42,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 1_000
     handshakes: int = 1_000
     missed: int = 2
+    visitors: int = 150
+    seed: int = 1
     text_characters: int = 120
 
 

@@ -30,6 +30,7 @@ from chatd.store.staff import add_session, add_staff
 from chatd.web.tokens import hash_token, make_ticket, new_session_token
 from load.client import Seat
 from load.dialects import ChatdDialect, Codec
+from load.mails import MailSink
 from load.peers.redis import redis_program, redis_running
 from load.processes import LOCAL, port_in, serving
 
@@ -48,13 +49,15 @@ TOPICS_OFF = MappingProxyType({"topics": "off"})
 @dataclass(frozen=True)
 class Running:
     """A system that serves now. `rooms`: shops, or whatever keeps pairs apart; customers and staff of a room hear each
-    other. `pids` are its processes as far as they are on this machine, `core` is the one to which they are pinned."""
+    other. `pids` are its processes as far as they are on this machine, `core` is the one to which they are pinned,
+    `mails` where their mails come to."""
 
     pids: tuple[int, ...]
     rooms: int
     customer: Callable[[int], Seat]
     staff: Callable[[int], Seat]
     core: int | None = None
+    mails: MailSink | None = None
 
 
 class System(Protocol):

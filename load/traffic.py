@@ -15,18 +15,20 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from load.check import Faults
 from load.client import Client, Cut, Overrun, Seat, Sender
+from load.dialects import ChatdDialect
 from load.measure import Latencies, Meter, core_busy_seconds
 from load.websocket import Memo
 
 SAMPLE_SECONDS = 0.25
 PACE_SECONDS = 0.001
+COMMANDS = "commands"
 Progress = Callable[[str], None]
 
 
@@ -57,6 +59,8 @@ class Traffic:
         self.clients: list[Client] = []
         self.span = Span()
         self.total = 0  # deliveries since the beginning
+        self.commands: dict[int, Client] = {}  # not acknowledged yet
+        self.commands_sent = 0
         self._again: Callable[[Sender], None] | None = None
 
     def client(self, seat: Seat, memo: Memo | None = None) -> Client:
@@ -66,16 +70,33 @@ class Traffic:
 
     def sender(self, client: Client, text: str, receivers: Sequence[Client], conversation: str | None = None) -> Sender:
         """`receivers` are the others who must hear all that it says."""
-        one = Sender(client, f"{self.tag}-{len(self.senders):05}", text, receivers, conversation)
+        one = Sender(client, self.next_name(), text, receivers, conversation)
         self.senders[one.name] = one
         return one
+
+    def next_name(self) -> str:
+        """What the next sender will be called."""
+        return f"{self.tag}-{len(self.senders):05}"
+
+    def command(self, client: Client, kind: str, fields: Mapping[str, Any]) -> None:
+        """Something other than a message, of which only the acknowledgement is waited for. chatd only."""
+        dialect = client.dialect
+        assert isinstance(dialect, ChatdDialect)
+        self.commands_sent += 1
+        self.commands[self.commands_sent] = client
+        client.send(dialect.command(f"{self.tag}-{COMMANDS}-{self.commands_sent:08}", kind, fields))
+
+    def commands_of(self, client: Client) -> int:
+        """How many of this client's are not acknowledged yet."""
+        return sum(one is client for one in self.commands.values())
 
     # ------------------------------------------------------------------ what clients tell
 
     def arrived(self, sender: Sender, counter: int, now: int) -> None:
         self.total += 1
         self.span.deliveries += 1
-        self.span.delivered.add((now - sender.sent_at(counter)) // 1_000)
+        if sent := sender.sent_at(counter):  # 0: nobody was there to be told at once
+            self.span.delivered.add((now - sent) // 1_000)
         if sender.settle(counter) and self._again is not None:
             self._again(sender)
 
@@ -84,30 +105,42 @@ class Traffic:
         self.total += count
         self.span.deliveries += count
         delivered, first = self.span.delivered, sender.sent_at(counter)
-        if first == sender.sent_at(counter + count - 1):  # they were sent with one write
+        if first and first == sender.sent_at(counter + count - 1):  # they were sent with one write
             delivered.add((now - first) // 1_000, count)
         else:
             for one in range(counter, counter + count):
-                delivered.add((now - sender.sent_at(one)) // 1_000)
+                if sent := sender.sent_at(one):
+                    delivered.add((now - sent) // 1_000)
         if sender.settle_run(counter, count) and self._again is not None:
             self._again(sender)
 
     def acknowledged(self, frame: tuple[Any, ...], now: int) -> None:
         _, name, counter, _ = frame
+        if name == f"{self.tag}-{COMMANDS}":
+            self._command_acknowledged(counter)
+            return
         sender = self.senders.get(name)
         if sender is None or counter not in sender.unacked:
             self.faults.note(f"an acknowledgement that nobody waits for: {name}-{counter}")
             self.faults.duplicated += 1
             return
         sender.unacked.discard(counter)
-        self.span.acked.add((now - sender.sent_at(counter)) // 1_000)
+        if sent := sender.sent_at(counter):
+            self.span.acked.add((now - sent) // 1_000)
         if sender.settle(counter) and self._again is not None:
             self._again(sender)
+
+    def _command_acknowledged(self, counter: int) -> None:
+        if self.commands.pop(counter, None) is None:
+            self.faults.note("a command was acknowledged twice")
+            self.faults.duplicated += 1
 
     def refused(self, frame: tuple[Any, ...]) -> None:
         _, name, counter, sentence = frame
         self.faults.refused += 1
         self.faults.note(sentence)
+        if name == f"{self.tag}-{COMMANDS}":
+            self.commands.pop(counter, None)
         sender = self.senders.get(name)
         if sender is not None:
             sender.give_up(counter)
@@ -132,6 +165,15 @@ class Traffic:
         for sender in senders:
             for _ in range(window // burst):
                 sender.say(burst)
+        try:
+            yield
+        finally:
+            self._again = None
+
+    @asynccontextmanager
+    async def hearing(self, heard: Callable[[Sender], None]) -> AsyncIterator[None]:
+        """Inside the block `heard` is told of each message that has come to all and is acknowledged."""
+        self._again = heard
         try:
             yield
         finally:
@@ -201,6 +243,7 @@ class Traffic:
     def judge(self) -> Faults:
         """The verdict on everything that was said."""
         faults = self.faults
+        faults.unanswered += len(self.commands)
         for client in self.clients:
             passed_over = late = 0
             for name, heard in client.heard.items():

@@ -7,30 +7,33 @@ then falls on all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from load.check import Faults
 from load.client import Cut
 from load.crowds import handshakes, idle, storm
+from load.day import DAY_SETTINGS, day
 from load.dialects import Unexpected
 from load.elsewhere import Refused
+from load.mails import MailSink
 from load.processes import NotStarted, pinned_to
 from load.scenarios import Plan, Run, fanout, pairs
-from load.systems import Running, System
+from load.systems import Chatd, Running, System
 from load.traffic import Progress
 from load.websocket import HandshakeRefused
 
 Scenario = Callable[[Running, Plan, Progress], Awaitable[list[Run]]]
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
-    {"pairs": pairs, "fanout": fanout, "idle": idle, "handshakes": handshakes, "storm": storm}
+    {"pairs": pairs, "fanout": fanout, "idle": idle, "handshakes": handshakes, "storm": storm, "day": day}
 )
 
 TURN_SECONDS_MAX = 300.0
 """Beyond what the plan itself takes: connecting, settling, starting, ending."""
 
-ROOMS = MappingProxyType({"fanout": 1, "idle": 10, "handshakes": 10, "storm": 2})
+ROOMS = MappingProxyType({"fanout": 1, "idle": 10, "handshakes": 10, "storm": 2, "day": 1})
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,28 @@ async def take_turns(
     with pinned_to(client_core):
         for turn in range(first, first + turns):
             for system in systems:
-                async with system.running(rooms=rooms, core=server_core) as running:
+                async with _running(scenario, system, rooms, server_core) as running:
                     found = await _turn(scenario, running, plan, progress)
                 for run in found:
                     run.system, run.persisted, run.turn = system.name, system.persisted, turn
                     runs.append(run)
                     done(run)
     return runs
+
+
+@contextlib.asynccontextmanager
+async def _running(scenario: str, system: System, rooms: int, core: int | None) -> AsyncIterator[Running]:
+    """A day needs a mail server, and a chatd of one's own that is in as much of a hurry as the day."""
+    if scenario == "day" and isinstance(system, Chatd):
+        sink = MailSink()
+        async with (
+            sink.listening() as mailing,
+            system.running(rooms=rooms, core=core, extra={**DAY_SETTINGS, **mailing}) as running,
+        ):
+            yield replace(running, mails=sink)
+    else:
+        async with system.running(rooms=rooms, core=core) as running:
+            yield running
 
 
 async def _turn(scenario: str, running: Running, plan: Plan, progress: Progress) -> list[Run]:
