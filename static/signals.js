@@ -15,6 +15,11 @@ export function applySignal(state, signal, now = Date.now()) {
     else state.online.delete(data.customer);
     return { kind: "presence" };
   }
+  if (name === "presences" && state.online && Array.isArray(data?.came) && Array.isArray(data.left)) {
+    for (const customer of data.came) state.online.add(customer);
+    for (const customer of data.left) state.online.delete(customer);
+    return { kind: "presence" };
+  }
   if (name === "reading" && state.reading && data?.customer) {
     if (data.on) state.reading.add(data.customer);
     else state.reading.delete(data.customer);

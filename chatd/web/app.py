@@ -49,6 +49,7 @@ from chatd.web.numbers import number_routes
 from chatd.web.pages import OpenedLink, Pages
 from chatd.web.parts import Chat
 from chatd.web.passwords import Passwords
+from chatd.web.presence_signals import PresenceSignals
 from chatd.web.rendering import Rendering
 from chatd.web.security import Guard, Refusals
 from chatd.web.sessions import Sessions
@@ -62,7 +63,6 @@ from chatd.web.upkeep import (
     every,
     keep_house,
     settle_presence,
-    tell_presence,
 )
 from chatd.web.welcome import sees_replies
 from chatd.wire.protocol import Side
@@ -105,10 +105,10 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
                 check=lambda shops: chat.spawn(check_positions_now(chat, shops)),
                 dropped=metrics.counter("chatd_bus_dropped_total", "Events and signals that were not sent to Redis."),
             )
-            presence = RedisPresence(link, lambda change: tell_presence(chat, change), **graces)
+            presence = RedisPresence(link, lambda change: presence_signals.tell(change), **graces)
         else:
             bus = MemoryBus(hub.receive)
-            presence = MemoryPresence(lambda change: tell_presence(chat, change), **graces)
+            presence = MemoryPresence(lambda change: presence_signals.tell(change), **graces)
         wheel = Wheel()
         dispatch = Dispatch(
             store,
@@ -133,6 +133,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             metrics=metrics,
             clock=clock,
         )
+        presence_signals = PresenceSignals(chat)
 
         metrics.gauge("chatd_connections", "Open sockets.", lambda: len(chat.sockets))
         courier = Courier(
@@ -178,6 +179,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
                 task.cancel()
             await asyncio.gather(*background, carrying, return_exceptions=True)
             wheel.stop()
+            await presence_signals.close()
             await chat.finish_tasks(2.0)
             await bus.close()
             if link is not None:

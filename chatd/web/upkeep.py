@@ -13,15 +13,12 @@ from sqlalchemy import text
 
 from chatd.domain.commands import RecordPresence
 from chatd.errors import ChatError, NotFound
-from chatd.live.bus import Signal
-from chatd.live.hub import EVERY_CUSTOMER
-from chatd.live.presence import Change
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
 from chatd.store.people import NOT_HERE_MAX, find_here, find_not_here, forget_tokens
 from chatd.store.staff import find_session, touch_session
 from chatd.web.parts import Chat
-from chatd.web.welcome import READER_PERSON, STAFF_PERSON, is_at_shop
+from chatd.web.welcome import is_at_shop
 
 POSITION_CHECK_SECONDS = 30.0
 POSITION_POLL_SECONDS = 1.0
@@ -52,40 +49,6 @@ async def every(seconds: float, act: Callable[[], None]) -> None:
             act()
         except Exception:
             logger.exception("a regular task failed; it goes on")
-
-
-def tell_presence(chat: Chat, change: Change) -> None:
-    """Somebody came or went: those who watch hear it at once, and a customer's coming stands in the thread."""
-    shop, person = change.shop, change.person
-    # To the hub and not over the bus: every node knows of everybody, and tells those who are connected to it.
-    if person.startswith(STAFF_PERSON):
-        staff = chat.staff_online.pop(shop, set()) - {person}
-        others = bool(staff)
-        if change.online:
-            staff.add(person)
-        if staff:
-            chat.staff_online[shop] = staff
-        if not others:  # else the shop was there before and still is
-            chat.hub.receive(shop, [Signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
-        return
-    if person.startswith(READER_PERSON):
-        customer = person.removeprefix(READER_PERSON)
-        chat.hub.receive(shop, [Signal("reading", {"customer": customer, "on": change.online})])
-        # Nobody came to the shop or left it; but what they have not seen is to be mailed now.
-        if change.record and not change.online and not chat.presence.is_online(shop, customer):
-            chat.spawn(_record_presence(chat, Change(shop, customer, online=False)))
-        return
-    data = {"customer": person, "online": change.online, "at": chat.clock()}
-    chat.hub.receive(shop, [Signal("presence", data)])
-    if change.record:
-        chat.spawn(_record_presence(chat, change))
-
-
-async def _record_presence(chat: Chat, change: Change) -> None:
-    try:
-        await chat.dispatch.record(change.shop, RecordPresence(customer=change.person, online=change.online))
-    except ChatError as error:
-        logger.warning("a coming or going was not recorded: %s", error)
 
 
 async def settle_presence(chat: Chat) -> None:

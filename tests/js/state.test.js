@@ -186,6 +186,7 @@ describe("what is not known", () => {
       {},
       { name: "earthquake", data: {} },
       { name: "presence" },
+      { name: "presences", data: { came: ["v-a"] } },
       { name: "typing", data: null },
       { name: "typing", data: { conversation: "k1" } },
     ]) {
@@ -281,6 +282,8 @@ describe("signals", () => {
     signals.applySignal(carried, { name: "presence", data: { customer: "v-b", online: true } });
     signals.applySignal(carried, { name: "presence", data: { customer: "v-a", online: false } });
     assert.deepEqual([...carried.online], ["v-b"]);
+    signals.applySignal(carried, { name: "presences", data: { came: ["v-d", "v-e"], left: ["v-b", "v-f"] } });
+    assert.deepEqual([...carried.online], ["v-d", "v-e"]);
     state.applyWelcome(carried, { you: {}, limits: {}, online: ["v-c"] });
     assert.deepEqual([...carried.online], ["v-c"]);
     const customer = state.customerState(new ShopModel(null).customerWelcome("v-a", 0));
