@@ -7,7 +7,7 @@
     outbox      outbox list, retry, drop
     doctor      doctor; what it looks at is in checks
     settings    config
-    topics      topics label, train
+    topics      topics label, export, train
     logs        how the programs log
 
 A command does its work through the same functions as the web does. It prints what a person needs next and nothing else;

@@ -1,4 +1,4 @@
-"""`chatd topics`: label messages as the server would, and train on a shop's own corrections."""
+"""`chatd topics`: label messages as the server would, export what staff have corrected, and train on it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+import msgspec
 
-from chatd.cli.common import Commands, examples, settings_of_environment
+from chatd.cli.common import Commands, examples, settings_of_environment, the_shop, use_store
 from chatd.errors import InvalidInput
 from chatd.resources import corpus_directory
+from chatd.store import corrections
+from chatd.store.contract import Store
+from chatd.store.corrections import Corrected
 from chatd.topics.files import model_in_force, own_model
 from chatd.topics.names import LANGUAGES, TOPICS
 
@@ -110,6 +114,31 @@ def _read(line: bytes, place: str) -> tuple[str, str | None, dict[str, Any]]:
     if lang is not None and not isinstance(lang, str):
         raise InvalidInput(f"{place} has the lang {lang!r}; expected a language such as 'en', or none")
     return record["text"], lang, record
+
+
+@topics_commands.command(
+    "export",
+    short_help="Write what staff have corrected, to train on.",
+    epilog=examples(
+        "chatd topics export > corrections.jsonl && chatd topics train corrections.jsonl",
+        "chatd topics export --shop nordlys > corrections.jsonl",
+    ),
+)
+@click.option("--shop", metavar="KEY", help="The shop. Needed when there are several.")
+def export_command(shop: str | None) -> None:
+    """Print one JSON object a line, {"text": ..., "lang": ..., "topics": [...]}, as `chatd topics train` reads them.
+
+    A line is what a customer wrote in a row where staff have added or removed a topic, word for word, and the topics
+    that stand there since; none when all were removed, which teaches that it has none. Findings that staff left alone
+    are not exported. The lines hold what people wrote to the shop: keep them as you keep its mail.
+    """
+
+    async def read(store: Store) -> list[Corrected]:
+        found = await store.read(lambda tx: the_shop(tx, shop))
+        return await corrections.read_corrections(store, found.id, languages=LANGUAGES)
+
+    for corrected in use_store(read, settings=settings_of_environment()):
+        click.echo(msgspec.json.encode(corrected).decode())
 
 
 @topics_commands.command(

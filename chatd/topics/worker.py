@@ -103,6 +103,7 @@ class TopicWorker:
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,
             env=os.environ | threads,
+            start_new_session=True,  # Ctrl+C in a terminal is for the server, which ends this process with itself
         )
         async with asyncio.timeout(LOAD_SECONDS_MAX):
             loaded = json.loads(await _read_line(process))
