@@ -70,8 +70,8 @@ async def test_who_left_gets_one_mail_and_answers_from_it(
     assert page.url == f"{leo.program.inbox}/messages"
     assert all(link.partition("#")[2] not in request.url for request in watch.requests), "the link is a secret"
     await expect(leo.mark("And the handle is <bamboo>. 🎋", "Seen")).to_be_visible()
-    await expect(leo.route).to_contain_text("Reading through the mail’s link: sees it now")
-    await expect(leo.header).to_contain_text("Reads through the link in the mail")
+    await expect(leo.route).to_contain_text("Has the chat open from the mail: sees it now")
+    await expect(leo.header).to_contain_text("Has the chat open from the mail")
     await expect(leo.log.get_by_text("came to the shop")).to_have_count(0)
     await page.get_by_role("textbox", name="Message").fill("Thank you, I will take it.")
     await page.keyboard.press("Enter")

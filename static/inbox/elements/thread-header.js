@@ -28,7 +28,7 @@ export class ThreadHeader extends InboxElement {
     this.heading = h("h2.own-way", { tabindex: -1, dir: "auto" });
     this.presence = h("div.thread-presence", null);
     this.acts = h("div.thread-acts", null);
-    this.state = h("button.button", { type: "button" });
+    this.state = h("button.button", { type: "button", "data-tip-side": "end" });
     this.state.addEventListener("click", () => this.#toggle());
     this.panel = h(
       "button.icon-button",

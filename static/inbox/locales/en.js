@@ -63,7 +63,7 @@ export default {
   "empty.failed.text": "Nothing is lost. Please check the connection and try again.",
 
   "presence.online": "Online",
-  "presence.reading": "Reads through the link in the mail",
+  "presence.reading": "Has the chat open from the mail",
   "presence.offline": "Not online",
   "presence.last_seen": "Last seen {time}",
   "time.day_and_time": "{day}, {time}",
@@ -129,7 +129,7 @@ export default {
   "cart.unknown": "Nothing is known of a cart yet.",
 
   "route.online": "Online: sees it now",
-  "route.reading": "Reading through the mail’s link: sees it now",
+  "route.reading": "Has the chat open from the mail: sees it now",
   "route.email": "Will be e-mailed to {email}",
   "route.none": "No address known: the customer will see it on the next visit",
   "route.waiting": "Not connected: goes out when you are back",
