@@ -19,7 +19,7 @@ test: setup-dev ## All tests, in two processes
 	@exec $(PYTHON_OF_VENV) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 soak: setup-dev ## The long tests: 200 kills under load, 10,000 schedules, outages of full length
-	@exec $(PYTHON_OF_VENV) -m pytest -m soak -s $(ARGS)
+	@exec $(PYTHON_OF_VENV) -m pytest -m soak -s -o faulthandler_timeout=3600 $(ARGS)
 
 check: setup-dev ## Lint, format, types, generated files and scripts for the browser
 	@sh scripts/setup.sh node
