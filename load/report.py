@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -143,6 +143,7 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .5rem;border-bottom:1px solid #d6d3d1;text-align:end}
 th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:start}
+td:first-child,td:nth-child(2){min-width:9rem}
 .bad{color:#b91c1c;font-weight:600}
 .scroll{overflow-x:auto}
 svg{max-width:100%;height:auto}
@@ -210,27 +211,42 @@ def _verdict(runs: Sequence[Row]) -> str:
     return "<p>Nothing lost, nothing doubled, everything in order.</p>"
 
 
-def _plots(rows: Sequence[Row], runs: Sequence[Row]) -> list[str]:
-    def title(one: Row) -> str:
-        return f"{one['workload']} · {one['system']}"
+_BARS = (
+    ("cpu_us_per_delivery", "Server CPU per delivery (µs)"),
+    ("deliveries_per_s", "Deliveries per second"),
+    ("rss_kib_per_connection", "Memory per connection (KiB)"),
+    ("handshakes_per_s", "Handshakes per second"),
+)
 
+
+def _plots(rows: Sequence[Row], runs: Sequence[Row]) -> list[str]:
+    """Of one system all workloads share their pictures; where systems are compared, each workload has its own."""
+    if len({row["system"] for row in rows}) == 1:
+        return _pictures(rows, runs, "", lambda one: f"{one['workload']} · {one['system']}")
     found = []
-    for name, heading in (
-        ("cpu_us_per_delivery", "Server CPU per delivery (µs)"),
-        ("deliveries_per_s", "Deliveries per second"),
-        ("rss_kib_per_connection", "Memory per connection (KiB)"),
-        ("handshakes_per_s", "Handshakes per second"),
-    ):
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        found += _pictures(
+            [row for row in rows if row["workload"] == workload],
+            [run for run in runs if run["workload"] == workload],
+            f"{workload}: ",
+            lambda one: str(one["system"]),
+        )
+    return found
+
+
+def _pictures(rows: Sequence[Row], runs: Sequence[Row], of: str, title: Callable[[Row], str]) -> list[str]:
+    found = []
+    for name, heading in _BARS:
         values = [(title(row), row[name]) for row in rows if row[name] is not None]
         if values:
-            found.append(bars(heading, values))
+            found.append(bars(of + heading, values))
     first = [run for run in runs if run["turn"] == 1]
     curves = [(title(run), [(percent, value) for percent, value in run["curve"]]) for run in first if run["curve"]]
     if curves:
-        found.append(lines("Latency by percentile, turn 1 (µs)", curves, percentiles=True))
+        found.append(lines(f"{of}Latency by percentile, turn 1 (µs)", curves, percentiles=True))
     rates = [(title(run), [(at, rate) for at, rate in run["rates"]]) for run in first if len(run["rates"]) > 1]
     if rates:
-        found.append(lines("Deliveries per second over the time, turn 1", rates, percentiles=False))
+        found.append(lines(f"{of}Deliveries per second over the time, turn 1", rates, percentiles=False))
     return found
 
 
