@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
-import statistics
-import sys
-import time
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
-
 from chatd.topics.encoder import Encoder, EncoderUnavailable
 from chatd.topics.labeller import Labeller
 from chatd.topics.model import read_model, write_model
+from chatd.topics.training.costing import cost
+from chatd.topics.training.grammar import read_corpus
 from chatd.topics.training.measuring import Example, measure, read_examples, table
 from chatd.topics.training.run import corpus_hash, train
 from chatd.topics.training.samples import Correction
-
-TIMED_MESSAGES = 300
 
 
 def train_and_report(
@@ -36,12 +30,10 @@ def train_and_report(
     say: Callable[[str], None],
 ) -> list[str]:
     """All of `make topics`. Gives the lines to print at the end."""
-    encoder, load_seconds = None, 0.0
+    encoder = None
     if second_stage:
         try:
-            begun = time.perf_counter()
             encoder = Encoder()
-            load_seconds = time.perf_counter() - begun
         except EncoderUnavailable as error:
             say(f"without the second stage: {error}")
     trained = train(corpus, corrections=corrections, encoder=encoder, seed=seed, say=say)
@@ -54,37 +46,37 @@ def train_and_report(
     }
     model = read_model(output)  # what is measured is what was written, small numbers and all
     labellers = {"alone": Labeller(model)} | ({"joined": Labeller(model, encoder)} if encoder else {})
-    if evaluation and evaluation.is_dir() and (examples := read_examples(evaluation)):
-        told["evaluation"] = {"messages": len(examples)} | {
-            name: evaluate(labeller, examples) for name, labeller in labellers.items()
-        }
+    examples = read_examples(evaluation) if evaluation and evaluation.is_dir() else []
+    if examples:
+        told["evaluation"] = _evaluation(labellers, examples, corpus)
     if report:
         _write_report(report, told)
-        costs = report / "costs.json"
-        costs.write_text(json.dumps(_costs(labellers, load_seconds), indent=1) + "\n", encoding="utf-8")
+        texts = [example.text for example in examples] or ["where is my order"]
+        costs = json.dumps(cost(labellers, output, texts), indent=1)
+        (report / "costs.json").write_text(costs + "\n", encoding="utf-8")
     return [f"{output} ({told['model_bytes'] / 2**20:.1f} MiB, SHA-256 {digest})", *_lines(told)]
+
+
+def _evaluation(labellers: dict[str, Labeller], examples: Sequence[Example], corpus: Path) -> dict[str, Any]:
+    """Of all examples, and of those that nobody could have learnt by heart: what everybody asks in the same few words
+    is in the corpus, too."""
+    known = {(template.language, _words(template.text)) for template in read_corpus(corpus).templates}
+    unknown = [example for example in examples if (example.language, _words(example.text)) not in known]
+    told: dict[str, Any] = {"messages": len(examples), "messages_not_in_corpus": len(unknown)}
+    for name, labeller in labellers.items():
+        told[name] = evaluate(labeller, examples)
+        told[f"{name}_not_in_corpus"] = evaluate(labeller, unknown)
+    return told
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def evaluate(labeller: Labeller, examples: Sequence[Example]) -> dict[str, Any]:
     """The language is told, as a shop's page tells it."""
     given = labeller.label_many([(example.text, example.language) for example in examples])
     return measure(examples, [[label.topic for label in labels] for labels in given]).as_json()
-
-
-def _costs(labellers: dict[str, Labeller], load_seconds: float) -> dict[str, Any]:
-    """Milliseconds a message, one at a time, and what memory the process came to; these differ from run to run."""
-    texts = [f"do you have the blue one in size {number} and when would it be here" for number in range(TIMED_MESSAGES)]
-    told: dict[str, Any] = {"python": sys.version.split()[0], "numpy": numpy.__version__, "cores": os.cpu_count()}
-    for name, labeller in labellers.items():
-        times = []
-        for text in texts:
-            begun = time.perf_counter()
-            labeller.label(text, "en")
-            times.append((time.perf_counter() - begun) * 1000)
-        told[name] = {"p50_ms": round(statistics.median(times), 3), "p95_ms": round(sorted(times)[-15], 3)}
-    told["encoder_load_seconds"] = round(load_seconds, 2)
-    told["peak_memory_mib_while_training"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return told
 
 
 def _write_report(folder: Path, told: dict[str, Any]) -> None:
@@ -99,15 +91,16 @@ def _write_report(folder: Path, told: dict[str, Any]) -> None:
 
 def _lines(told: dict[str, Any]) -> list[str]:
     lines = [
-        "",
         f"Seed {told['seed']}, {told['corrections']:,} corrections, {told['messages']:,} messages made of them and of",
         f"{told['templates']:,} templates ({told['templates_without_topic']:,} without a topic).",
         f"Model {told['model_sha256']}, {told['model_bytes'] / 2**20:.1f} MiB.",
     ]
     names = {"alone": "first stage alone", "joined": "both stages"}
-    for name, figures in told.get("evaluation", {}).items():
-        if name != "messages":
-            lines += _section(f"Messages written by others, {names[name]}", figures)
+    evaluation = told.get("evaluation", {})
+    for name in (name for name in ("joined", "alone") if name in evaluation):
+        lines += _section(f"Messages written without sight of the corpus, {names[name]}", evaluation[name])
+        title = f"Those of them that are not in the corpus word by word, {names[name]}"
+        lines += _section(title, evaluation[f"{name}_not_in_corpus"])
     for name, figures in told["unseen_folds"].items():
         lines += _section(f"Unseen folds of the corpus, {names[name]} (thresholds were chosen here)", figures)
     return lines
