@@ -9,8 +9,10 @@ truth, and no proxy writes it unasked.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
+ADDRESS_CHARACTERS_MAX = 100  # brackets, a zone and a port included
 IPV6_PREFIX_BITS = 64  # what a household or a rented server gets, and may walk through at will
 
 
@@ -33,6 +35,11 @@ def client_address(peer: str | None, headers: Iterable[tuple[bytes, bytes]], tru
 def normal_address(given: str) -> str | None:
     """An IP address as text that compares; None when it is none. A port, brackets and an IPv6 zone are dropped, and an
     IPv4 address inside an IPv6 one is taken out."""
+    return _normal_address(given) if len(given) <= ADDRESS_CHARACTERS_MAX else None
+
+
+@lru_cache(maxsize=1_024)
+def _normal_address(given: str) -> str | None:
     text = given
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -75,6 +75,7 @@ class Chat:
         self.sockets: set[OpenSocket] = set()
         self.emptied = asyncio.Event()  # set when the last socket has gone
         self.draining = False
+        self.newcomers: set[str] = set()  # customers who are being welcomed and about whom nothing is stored
         self.staff_online: dict[str, set[str]] = {}  # by shop, where there are any
         self.degradations: dict[str, Callable[[], Awaitable[str | None]]] = {}  # the same, where chatd goes on without
         self.tell_nodes_of_session_end: Callable[[str], None] = lambda token_hash: None

@@ -66,7 +66,7 @@ class PresenceSignals:
                 self._record(shop, customer, online=False)
         else:
             self._gather(shop, person, online=change.online)
-            if change.record:
+            if change.record and person not in self._chat.newcomers:  # who have no conversation that it could stand in
                 self._record(shop, person, online=change.online)
 
     # ------------------------------------------------------------------ to the staff who are here

@@ -20,6 +20,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -75,8 +76,16 @@ def facts_of(connection: HTTPConnection) -> Facts:
 # ---------------------------------------------------------------- hosts and origins
 
 
+HOST_CHARACTERS_MAX = 300  # a name has at most 253 (RFC 1035 section 2.3.4)
+
+
 def host_of(header: str) -> str | None:
     """The host name of a `Host` header, without its port; None when it is no such thing."""
+    return _host_of(header) if len(header) <= HOST_CHARACTERS_MAX else None
+
+
+@lru_cache(maxsize=256)
+def _host_of(header: str) -> str | None:
     if any(character in header for character in "/\\@?# \t,"):
         return None
     try:

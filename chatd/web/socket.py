@@ -197,7 +197,9 @@ class SocketProtocol(Connection):
             identified = make_visitor(chat, shop, hello)
             beginning = newcomers_beginning(chat, identified.actor)
             if beginning is not None:
+                chat.newcomers.add(identified.actor.id)
                 self._follow(identified, hello)
+                chat.newcomers.discard(identified.actor.id)
                 self._begin(identified, hello, beginning)
                 return
         chat.spawn(self._welcome(hello))

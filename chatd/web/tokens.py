@@ -60,11 +60,8 @@ def _decode(text: str) -> bytes | None:
 
 def _mac(secret: str, purpose: str, *parts: bytes) -> bytes:
     """HMAC-SHA256 under a label; each part is preceded by its length, so that no two lists of parts look the same."""
-    mac = hmac.new(secret.encode(), f"chatd {purpose}\0".encode(), hashlib.sha256)
-    for part in parts:
-        mac.update(len(part).to_bytes(4, "big"))
-        mac.update(part)
-    return mac.digest()
+    message = f"chatd {purpose}\0".encode() + b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    return hmac.digest(secret.encode(), message, "sha256")
 
 
 def hash_token(token: str) -> str:
