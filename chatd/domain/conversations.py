@@ -103,22 +103,23 @@ def decide_message(
     one (A5). A reply means that whoever replies has read everything (`incoming_seen` is what they had read)."""
     check_parts(command.parts, limits)
     events: list[Event] = []
+    is_customer = actor.is_customer
     if conversation is None:
-        if not actor.is_customer or actor.conversation is not None:
+        if not is_customer or actor.conversation is not None:
             raise NotFound("no such conversation")
         conversation = Conversation(id=conversation_id, customer=actor.id, kind="shop", state="open")
         events.append(
             ConversationStarted(at=now, customer=actor.id, conversation=conversation.id, kind="shop", person=card)
         )
     check_access(actor, conversation)
-    if not actor.is_customer:
+    if not is_customer:
         actor.require("chat")
 
     here = {"at": now, "customer": conversation.customer, "conversation": conversation.id}
-    author = actor.author if not actor.is_customer else Author(kind="customer", id=actor.id, name=card.name)
-    if conversation.state == "closed" and actor.is_customer:
+    author = actor.author if not is_customer else Author(kind="customer", id=actor.id, name=card.name)
+    if conversation.state == "closed" and is_customer:
         events.append(ConversationOpened(**here, by=author))  # type: ignore[arg-type]
-    if not actor.is_customer:
+    if not is_customer:
         events += _read(conversation, actor, now=now, incoming_seen=incoming_seen)
     position = conversation.position + 1
     events.append(
@@ -128,7 +129,7 @@ def decide_message(
                 id=message_id,
                 client_id=command.id,
                 position=position,
-                incoming=conversation.incoming + actor.is_customer,
+                incoming=conversation.incoming + is_customer,
                 author=author,
                 channel=actor.channel,
                 parts=command.parts,

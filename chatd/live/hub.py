@@ -297,11 +297,16 @@ def _spread(followers: Iterable[Follower], numbered: list[Numbered], translated:
     """Frame the events once for each codec that is in use, and give everyone the same bytes. `translated` holds records
     in MessagePack by their number in the shop's stream."""
     chunks: dict[Codec, Chunk] = {}
+    chunk: Chunk | None = None
+    framed_for: Codec | None = None
     for follower in tuple(followers):
         try:
-            chunk = chunks.get(follower.codec)
-            if chunk is None:
-                chunk = chunks[follower.codec] = _frame(follower.codec, numbered, translated)
+            codec = follower.codec
+            if chunk is None or codec != framed_for:  # mostly, all speak the same
+                chunk = chunks.get(codec)
+                if chunk is None:
+                    chunk = chunks[codec] = _frame(codec, numbered, translated)
+                framed_for = codec
             follower.deliver(chunk)
         except Exception:
             # The feed has moved on: whoever is not served now would have a hole that nobody sees.

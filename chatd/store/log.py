@@ -9,7 +9,6 @@ order, on every node (G3).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -98,7 +97,10 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
         return []
     number = await _take_shop_numbers(tx, shop, len(new))
     next_numbers: dict[str, int] = {}
-    for customer, count in Counter([event.customer for event in new if event.public]).items():
+    for event in new:
+        if event.public:
+            next_numbers[event.customer] = next_numbers.get(event.customer, 0) + 1
+    for customer, count in next_numbers.items():
         next_numbers[customer] = await _take_customer_numbers(tx, shop, customer, count)
     recorded: list[Recorded] = []
     for event in new:

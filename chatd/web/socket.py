@@ -265,7 +265,11 @@ class SocketProtocol(Connection):
     def deliver(self, chunk: Chunk) -> None:
         if self._takes_all and chunk.first > self._number:
             self._number = chunk.last
-            self.send(chunk.data, chunk.count)
+            if self._out or self._paused or self._transport is None:
+                self.send(chunk.data, chunk.count)
+            else:
+                # Nothing waits here: the transport itself writes at the end of this turn.
+                self._transport.write(chunk.data)
         else:
             self._deliver_part(chunk)
 
