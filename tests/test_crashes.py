@@ -39,7 +39,7 @@ class Victim:
     """chatd as a process of its own, on a port that stays the same over its lives: `chatd serve`, or another program
     that is named."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **environ: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -55,6 +55,7 @@ class Victim:
             "CHATD_CONNECTIONS_PER_ADDRESS_MAX": "1000",
             "CHATD_LOG_LEVEL": "warning",
             "CHATD_TOPICS": "off",
+            **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.serving_seconds: list[float] = []

@@ -25,6 +25,8 @@ from chatd.topics.names import TopicScore
 from tests.door import until
 from tests.world import World, opened_world
 
+pytestmark = pytest.mark.usefixtures("database")
+
 WORDS = {"ship": "Shipping", "pay": "Checkout", "open": "Store info"}
 
 
@@ -249,16 +251,21 @@ async def test_what_staff_remove_while_it_is_being_read_stays_removed(world: Wor
     assert await topics(world) == {"ship and pay": ["Checkout"]}
 
 
-async def test_a_long_time_without_findings_is_written_down_now_and_then(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ends", ["killed", "stopped"])
+async def test_where_nothing_was_found_is_written_down_too_and_a_restart_starts_no_worker(
+    world: World, ends: str
 ) -> None:
-    monkeypatch.setattr(module, "UNMARKED_MAX", 20)
     await customers_say(world, *(f"hello {number}" for number in range(30)))
-    async with at_work(make(world, ByWords())):
-        behind = await world.store.read(find_behind)
-        while behind:
-            await asyncio.sleep(0.01)
-            behind = await world.store.read(find_behind)
-    async with at_work(make(world, again := ByWords())):
-        await asyncio.sleep(0.05)
+    await customers_say(world, "hello", shop=world.other.id)
+    worker = ByWords()
+    async with at_work(make(world, worker, look_seconds=0.02 if ends == "killed" else 60)):
+        await until(lambda: len(worker.read()) == 31)
+        if ends == "killed":  # what it does before that must be enough
+            for _ in range(1_000):
+                if not await world.store.read(find_behind):
+                    break
+                await asyncio.sleep(0.01)
+    assert await world.store.read(find_behind) == {}
+    async with at_work(make(world, again := ByWords(), look_seconds=0.02)):
+        await asyncio.sleep(0.1)
     assert again.read() == []

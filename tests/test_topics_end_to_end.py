@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.clients import Client, Frame, House, opened_house
+from chatd.config import Settings
+from chatd.store.migrations import migrate
+from chatd.web.app import open_chat
+from tests.clients import SHOP_ORIGIN, Client, Frame, House, furnish, house_settings, opened_house
 from tests.door import until
+from tests.test_crashes import Victim
 
 BURST = 1_000
 MEANWHILE = 20
+KILLED_AFTER = 40
 # The worker starts with the first message and loads its models, on a machine that may have other things to do.
 PATIENCE_SECONDS = 120.0
 
@@ -123,6 +130,38 @@ async def test_a_burst_is_answered_and_delivered_before_any_of_it_is_read_for_to
 
         os.kill(worker, signal.SIGCONT)
         await until(lambda: count_found(house) == 1 + BURST, seconds=PATIENCE_SECONDS)
+
+
+async def test_a_killed_server_forgets_no_message_and_tells_no_topic_twice(tmp_path: Path) -> None:
+    settings = house_settings(tmp_path)
+    await asyncio.to_thread(migrate, settings)
+    async with open_chat(settings) as chat:
+        shop, _, _ = await furnish(chat)
+    victim = Victim(tmp_path, CHATD_TOPICS="on")
+    victim.start()
+    try:
+        await victim.until_serving()
+        mia = await Client.open(f"ws://127.0.0.1:{victim.port}/v1/socket/{shop.key}", SHOP_ORIGIN)
+        await mia.hello()
+        for number in range(KILLED_AFTER):
+            await mia.say(f"how much is shipping to norway? {number}")
+        await until(lambda: bool(positions_found(settings)), seconds=PATIENCE_SECONDS)
+        for number in range(KILLED_AFTER):
+            await mia.say(f"do you ship to norway? {number}")
+        victim.end(signal.SIGKILL)
+        victim.start()
+        everything = list(range(1, 2 * KILLED_AFTER + 1))
+        await until(lambda: len(positions_found(settings)) >= len(everything), seconds=PATIENCE_SECONDS)
+        assert sorted(positions_found(settings)) == everything
+    finally:
+        victim.end(signal.SIGKILL)
+
+
+def positions_found(settings: Settings) -> list[int]:
+    """Of which messages topics have been told."""
+    with contextlib.closing(sqlite3.connect(settings.database_path)) as database:
+        rows = database.execute("SELECT record FROM events WHERE record LIKE '%topics_found%'").fetchall()
+    return [json.loads(record)["position"] for (record,) in rows]
 
 
 def count_found(house: House) -> int:

@@ -27,6 +27,8 @@ from chatd.store import log
 from chatd.store.topics import Unread, find_behind, read_unread
 from tests.world import World, opened_world
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:

@@ -9,7 +9,8 @@
 3.  *Behind is not in the way.* A burst waits in the log and not in memory. Batches grow by themselves while the worker
     is busy; one batch is under way, shops take turns, and the chat's own commits go between.
 4.  *Every process looks around* each `LOOK_SECONDS` for shops whose log goes on beyond their mark: those of a process
-    that died, or of one that finds no topics.
+    that died, or of one that finds no topics. That nothing was found in a message costs no commit of its own: it is
+    written down at the next look, so that a server which starts anew has nothing to read again.
 5.  *A worker that fails* is tried again, ever more seldom. A batch that it failed at twice is tried message by message;
     a message that it fails at again and again, while it reads others, is passed over and told in the log by its number.
 
@@ -39,9 +40,7 @@ RECORDED_AT_ONCE = 16  # a transaction stays short: the shop's next message wait
 LOOK_SECONDS = 10.0
 AGAIN_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 OVERTAKEN_SECONDS = 0.15  # at most so long, by chance, until a shop is looked at again that another process reads, too
-UNMARKED_MAX = (
-    500  # so many events without a finding are read again after a restart, rather than written down each time
-)
+WRITTEN_AT_ONCE = 64
 WHOLE_TRIES = 2
 SINGLE_TRIES = 3
 PROBE = "hello"
@@ -80,6 +79,7 @@ class TopicFinder:
         self._look_seconds = look_seconds
         self._waiting: dict[str, None] = {}  # shops with something to read, in their turn
         self._silent: dict[str, int] = {}  # up to where there was nothing to find, although the mark is not there yet
+        self._unwritten: dict[str, int] = {}  # those of them where messages were read, with their marks
         self._wake = asyncio.Event()
         self._one_by_one = 0  # so many messages singly, after a batch that failed
         self._failed_at: tuple[str, int] | None = None  # shop and number of the batch's first message
@@ -123,7 +123,11 @@ class TopicFinder:
                 else:
                     await self._sleep(look_at - loop.time())
         finally:
-            await self._worker.stop()
+            try:
+                with contextlib.suppress(ChatError):
+                    await self._write_down()
+            finally:
+                await self._worker.stop()
 
     async def _sleep(self, seconds: float) -> None:
         """Until there is something to read, or for so long."""
@@ -147,9 +151,25 @@ class TopicFinder:
 
     async def _look(self) -> None:
         """Rule 4."""
+        await self._write_down()
         for shop, head in (await self._store.read(find_behind)).items():
             if head > self._silent.get(shop, 0):
                 self._waiting.setdefault(shop)
+
+    async def _write_down(self) -> None:
+        """Move the marks past messages in which nothing was found. If another process was faster, that is as well."""
+        unwritten = list(self._unwritten.items())
+        for start in range(0, len(unwritten), WRITTEN_AT_ONCE):
+            some = unwritten[start : start + WRITTEN_AT_ONCE]
+            facts = [(shop, RecordTopics(after=mark, upto=self._silent[shop], messages=[])) for shop, mark in some]
+            await asyncio.gather(*(self._record(shop, fact) for shop, fact in facts))
+            for shop, _ in some:
+                self._known(shop)
+
+    def _known(self, shop: str) -> None:
+        """What was read of this shop stands in its mark."""
+        self._silent.pop(shop, None)
+        self._unwritten.pop(shop, None)
 
     async def _turn(self) -> None:
         """Read one batch, of as many shops as it takes, and record what is found. Who has more to read waits again."""
@@ -236,21 +256,19 @@ class TopicFinder:
             mark = upto
             for message, _ in some:
                 self._seconds.observe(max(0, self._clock() - message.at) / 1_000)
-        if unread.upto - mark > UNMARKED_MAX:
-            if not await self._record(shop, RecordTopics(after=mark, upto=unread.upto, messages=[])):
-                return self._overtaken(shop)
-            mark = unread.upto
         if mark == unread.upto:
-            self._silent.pop(shop, None)
+            self._known(shop)
         else:
             self._silent[shop] = unread.upto
+            if unread.messages or shop in self._unwritten:
+                self._unwritten[shop] = mark
         if unread.more:
             self.note(shop)
         return None
 
     def _overtaken(self, shop: str) -> None:
         """Another process reads this shop, too, and was faster. It may not have come as far."""
-        self._silent.pop(shop, None)
+        self._known(shop)
         asyncio.get_running_loop().call_later(random.uniform(0, OVERTAKEN_SECONDS), self.note, shop)
 
 
