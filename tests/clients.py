@@ -211,6 +211,7 @@ class Talker:
         self._origin = origin
         self._hello = hello
         self._wish = asyncio.Event()
+        self._sent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.token: str | None = None
         self.outbox: dict[str, Frame] = {}
@@ -239,6 +240,11 @@ class Talker:
         """Keep it until it is acknowledged."""
         frame: Frame = {"type": "send_message", "id": client_id, "parts": [{"type": "text", "text": text}]}
         self.outbox[client_id] = frame if conversation is None else {**frame, "conversation": conversation}
+        self._wish.set()
+
+    def say_again(self) -> None:
+        """Send what is not acknowledged once more: some of it may have been refused as temporary."""
+        self._sent.clear()
         self._wish.set()
 
     def messages(self) -> list[str]:
@@ -286,12 +292,12 @@ class Talker:
 
     async def _send_all(self, client: Client) -> None:
         """In order, several under way at a time; after a loss all that is not acknowledged goes again."""
-        sent: set[str] = set()
+        self._sent.clear()
         with contextlib.suppress(ConnectionClosed):
             while True:
                 for client_id, frame in list(self.outbox.items()):
-                    if client_id not in sent:
-                        sent.add(client_id)
+                    if client_id not in self._sent:
+                        self._sent.add(client_id)
                         await client.send(frame)
                 self._wish.clear()
                 await self._wish.wait()

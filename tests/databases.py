@@ -129,7 +129,7 @@ class PostgresServer:
             finally:
                 await connection.close()
 
-        rows: list[Any] = _in_own_loop(run)
+        rows: list[Any] = in_own_loop(run)
         return rows
 
     def empty(self) -> None:
@@ -172,7 +172,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _in_own_loop(work: Callable[[], Any]) -> Any:
+def in_own_loop(work: Callable[[], Any]) -> Any:
     """Also where a loop runs already: tests are coroutines."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -24,6 +23,8 @@ from chatd.web.app import open_chat
 from chatd.web.tokens import make_ticket
 from tests.clients import SECRET, SHOP_ORIGIN, Client, Frame, Talker, furnish, house_settings
 from tests.conftest import ROOT
+from tests.databases import in_own_loop, url_in
+from tests.door import opened_store, rows
 from tests.redises import RedisServer
 
 ORIGIN = "http://localhost:8000"
@@ -40,6 +41,7 @@ class Node:
         self._environment = {
             **os.environ,
             "CHATD_DATA_DIRECTORY": str(directory),
+            "CHATD_DATABASE_URL": url_in(directory),
             "CHATD_PORT": str(self.port),
             "CHATD_BASE_URL": ORIGIN,
             "CHATD_ALLOWED_HOSTS": "127.0.0.1",
@@ -139,8 +141,12 @@ class Cluster:
                 await asyncio.sleep(0.05)
 
     def rows(self, query: str) -> list[Any]:
-        with contextlib.closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
+        async def ask() -> list[Any]:
+            async with opened_store(self.database.parent) as store:
+                return await rows(store, query)
+
+        found: list[Any] = in_own_loop(ask)
+        return found
 
 
 @contextlib.contextmanager
@@ -158,7 +164,7 @@ def running_cluster(
 
     shop, sessions = asyncio.run(prepare())
     nodes = [Node(directory, url, *arguments, **environ) for url in urls or [redis.url] * 2]
-    cluster = Cluster(nodes, redis, shop, sessions, settings.database_path)
+    cluster = Cluster(nodes, redis, shop, sessions, directory / "chatd.db")
     try:
         for node in nodes:
             node.start()
