@@ -65,7 +65,7 @@ class PostgresServer:
 
     def __init__(self, directory: Path) -> None:
         self._programs = postgres_directory()
-        self._data = directory / "data"
+        self.data_directory = directory / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -74,7 +74,7 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(
             [
-                *(self._programs / "initdb", "-D", self._data, "-U", "chatd", "-A", "trust", "-E", "UTF8"),
+                *(self._programs / "initdb", "-D", self.data_directory, "-U", "chatd", "-A", "trust", "-E", "UTF8"),
                 *("--locale=C", "--no-sync", "--no-instructions"),
             ],
             check=True,
@@ -100,7 +100,7 @@ class PostgresServer:
         }
         self._process = subprocess.Popen(
             [
-                *(self._programs / "postgres", "-D", self._data, "-p", str(self.port)),
+                *(self._programs / "postgres", "-D", self.data_directory, "-p", str(self.port)),
                 *(f"--{name}={value}" for name, value in options.items()),
             ],
             stderr=subprocess.DEVNULL,

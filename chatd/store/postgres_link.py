@@ -65,12 +65,13 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "57P03": "the database is starting or stopping",
         "25006": "the database is read-only",
         "42P01": "the database lacks chatd's tables",
+        "address": "an option in the database's address is unknown or has no such value",
     }
 )
 
 
-class ServerTooOld(StoreUnavailable):
-    """Named, so that `chatd doctor` can say what to do about it."""
+class _WrongAddress(Exception):
+    sqlstate = "address"
 
 
 def explain(error: BaseException) -> StoreUnavailable:
@@ -82,7 +83,7 @@ def explain(error: BaseException) -> StoreUnavailable:
             reason = "the database does not answer"
         elif isinstance(error, socket.gaierror):
             reason = "the database's host name is unknown"
-        elif isinstance(error, ssl.SSLError):
+        elif isinstance(error, ssl.SSLError) or (isinstance(error, ConnectionError) and "SSL" in str(error)):
             reason = "the database's certificate or encryption is not as expected"
         elif isinstance(error, ConnectionRefusedError | FileNotFoundError):
             reason = "nothing listens at the database's address"
@@ -207,8 +208,8 @@ async def connect(url: str) -> Link:
         raise StoreUnavailable(
             "not stored: the database is read-only; try again", reason="the database is read-only"
         ) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise explain(error) from error
+    except (*FAILURES, ValueError) as error:
+        raise explain(_of_address(error)) from error
     try:
         found = await connection.fetchrow(
             "SELECT current_setting('synchronous_commit') AS synchronous_commit,"
@@ -216,14 +217,14 @@ async def connect(url: str) -> Link:
             " current_setting('server_encoding') AS encoding"
         )
         if found["version"] < VERSION_MIN:
-            raise ServerTooOld(
-                f"the database is PostgreSQL {found['version']}; chatd needs {VERSION_MIN} or newer",
-                reason="the database is too old",
+            raise StoreUnavailable(
+                "not stored: the database is too old",
+                reason=f"the server is PostgreSQL {found['version']}, chatd needs {VERSION_MIN} or newer",
             )
         if found["encoding"] != "UTF8":
             raise StoreUnavailable(
-                f"the database has the encoding {found['encoding']}; chatd needs one made with ENCODING 'UTF8'",
-                reason="the database has another encoding",
+                "not stored: the database has another encoding",
+                reason=f"its encoding is {found['encoding']}, chatd needs UTF8 (CREATE DATABASE … ENCODING 'UTF8')",
             )
         if found["synchronous_commit"] in ("off", "local"):
             await connection.execute("SET synchronous_commit = on")  # G1, whatever the server's own default
@@ -234,6 +235,12 @@ async def connect(url: str) -> Link:
         connection.terminate()
         raise
     return Link(connection)
+
+
+def _of_address(error: BaseException) -> BaseException:
+    """What only an address can cause, as one error. Options that asyncpg does not know it hands to the server."""
+    is_one = isinstance(error, asyncpg.UndefinedObjectError | asyncpg.InvalidParameterValueError | ValueError)
+    return _WrongAddress() if is_one and not isinstance(error, OSError) else error
 
 
 class Links:
