@@ -7,6 +7,7 @@
 import "./person-avatar.js";
 import { fill, h, icon, setAttribute, setText } from "../dom.js";
 import { isEmojiOnly, segmentsOf } from "../../links.js";
+import { reasonWords } from "../mail-reasons.js";
 import { MARK_ICONS } from "../marks.js";
 
 /** Longer ones are folded, so that one message does not fill the screen. */
@@ -116,7 +117,8 @@ export class ThreadMessage extends HTMLElement {
       return;
     }
     this.foot.toggleAttribute("data-beside", Boolean(mark) && !spoken && !this.bubble.hasAttribute("data-long"));
-    const told = mark && words.t(`mark.${mark.mark}`, { email: mark.email, reason: mark.reason });
+    const told =
+      mark && words.t(`mark.${mark.mark}`, { email: mark.email, reason: reasonWords(mark.reason ?? "", words.t) });
     fill(
       this.foot,
       this.fold,
