@@ -70,7 +70,7 @@ class Echoes:
         self.asked.append(path)
         return answer_handshake(path, headers, shops=NoShops(), own_origin=BASE)
 
-    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
+    def open(self, accepted: Accepted, on_lost: Callable[[], None], address: str) -> asyncio.Protocol:
         self.opened.append(Echo(on_lost))
         return self.opened[-1]
 

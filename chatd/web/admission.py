@@ -33,8 +33,9 @@ class Sockets(Protocol):
     def answer(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Accepted | Refused:
         """Judge the request; `headers` have lower-case names."""
 
-    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
-        """The protocol that the transport is handed to. It calls `on_lost` once when its connection is lost."""
+    def open(self, accepted: Accepted, on_lost: Callable[[], None], address: str) -> asyncio.Protocol:
+        """The protocol that the transport is handed to. It calls `on_lost` once when its connection is lost. `address`
+        is the client's, empty when it is not known."""
 
 
 class Place:
@@ -45,6 +46,11 @@ class Place:
     def __init__(self, front: Front, address: str) -> None:
         self._front: Front | None = front
         self._address = address
+
+    @property
+    def address(self) -> str:
+        """By which it is counted."""
+        return self._address
 
     def move(self, address: str) -> bool:
         """Be counted by this address from here on. Returns False, and changes nothing, when it has no room."""

@@ -46,6 +46,7 @@ from chatd.web.echo import with_echo
 from chatd.web.handshake import Accepted, Refused, answer_handshake, refuse
 from chatd.web.login import Login
 from chatd.web.numbers import number_routes
+from chatd.web.pace import pace_address
 from chatd.web.pages import OpenedLink, Pages
 from chatd.web.parts import Chat
 from chatd.web.passwords import Passwords
@@ -302,10 +303,10 @@ class _Sockets:
             return refuse(503, "this node is going away; try again", retry_after_seconds=1)
         return answer_handshake(path, headers, shops=chat.directory, own_origin=chat.settings.origin)
 
-    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
+    def open(self, accepted: Accepted, on_lost: Callable[[], None], address: str) -> asyncio.Protocol:
         chat = self._chat
         delay_ms = self._turnstiles[accepted.side].delay_ms(chat.loop.time())
         if delay_ms:
             self._turned_away.add()
             return TurnedAway(delay_ms, chat.limits.frame_bytes_max, chat.wheel, on_lost)
-        return SocketProtocol(chat, accepted, on_lost)
+        return SocketProtocol(chat, accepted, on_lost, pace_address(address))

@@ -84,10 +84,10 @@ class _SocketsWithEcho:
         head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         return _Echoing(head + b"Sec-WebSocket-Accept: %b\r\n\r\n" % key, "customer", None, "json")
 
-    def open(self, accepted: Accepted, on_lost: Callable[[], None]) -> asyncio.Protocol:
+    def open(self, accepted: Accepted, on_lost: Callable[[], None], address: str) -> asyncio.Protocol:
         if isinstance(accepted, _Echoing):
             return EchoProtocol(self._chat, on_lost)
-        return self._sockets.open(accepted, on_lost)
+        return self._sockets.open(accepted, on_lost, address)
 
 
 class _Echoing(Accepted, frozen=True):

@@ -320,7 +320,7 @@ class FrontProtocol(HttpToolsProtocol):
             return
         self._phase = Phase.GONE
         self.connections.discard(self)
-        protocol = front.sockets.open(outcome, self._place.leave)
+        protocol = front.sockets.open(outcome, self._place.leave, self._place.address)
         self.flow.resume_reading()
         self.transport.write(outcome.response)
         self.transport.set_protocol(protocol)

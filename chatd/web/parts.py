@@ -17,6 +17,7 @@ from chatd.live.wheel import Wheel
 from chatd.metrics import Metrics
 from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
+from chatd.web.pace import Pace
 
 
 class Sending(Protocol):
@@ -62,6 +63,7 @@ class Chat:
     ) -> None:
         self.settings = settings
         self.limits: Limits = settings.limits()
+        self.pace = Pace(self.limits)
         self.store = store
         self.directory = directory
         self.dispatch = dispatch

@@ -6,9 +6,12 @@ A burst is allowed at once, then one more for each `seconds / burst` that passes
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import msgspec
 
 KEYS_MAX = 50_000
+ROUNDING_SECONDS = 1e-6  # what adding up fractions of a second may be off by
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -26,13 +29,21 @@ class RateLimiter:
         self._step = rate.seconds / rate.burst
         self._tolerance = rate.seconds - self._step
         self._keys_max = keys_max
-        self._worn_off_at: dict[str, float] = {}
+        self._worn_off_at: dict[Hashable, float] = {}
 
-    def wait_seconds(self, key: str, now: float) -> float:
+    def admit(self, key: Hashable, now: float) -> float:
+        """Count one try if it is allowed, and return 0; else how long until it would be."""
+        wait = self._worn_off_at.get(key, now) - self._tolerance - now
+        if wait > ROUNDING_SECONDS:
+            return wait
+        self.take(key, now)
+        return 0.0
+
+    def wait_seconds(self, key: Hashable, now: float) -> float:
         """How long until the next try is allowed; 0 when it is now. Takes nothing."""
         return max(0.0, self._worn_off_at.get(key, now) - self._tolerance - now)
 
-    def take(self, key: str, now: float) -> None:
+    def take(self, key: Hashable, now: float) -> None:
         """Count one try, allowed or not."""
         if key not in self._worn_off_at and len(self._worn_off_at) >= self._keys_max:
             self._make_room(now)
@@ -41,7 +52,7 @@ class RateLimiter:
             max(self._worn_off_at.get(key, now), now) + self._step, now + self._tolerance + self._step
         )
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: Hashable) -> None:
         """Start this key afresh."""
         self._worn_off_at.pop(key, None)
 

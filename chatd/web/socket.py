@@ -49,6 +49,7 @@ class SocketProtocol(Connection):
     """See the module's text. Made by the front when a handshake was accepted; the transport is then handed over."""
 
     __slots__ = (
+        "_address",
         "_backlog",
         "_expected",
         "_number",
@@ -63,8 +64,11 @@ class SocketProtocol(Connection):
         "session",
     )
 
-    def __init__(self, chat: Chat, accepted: Accepted, on_lost: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, chat: Chat, accepted: Accepted, on_lost: Callable[[], None] | None = None, address: str = ""
+    ) -> None:
         super().__init__(chat, on_lost)
+        self._address = address
         self.codec: Codec = accepted.codec
         self.name = secrets.token_hex(8)
         self.actor: Actor | None = None
@@ -147,6 +151,10 @@ class SocketProtocol(Connection):
     def _carry_out(self, command: Command) -> None:
         assert self.actor is not None
         client_id = command.id
+        refusal = self.chat.pace.refusal(self.actor, self._address, self._heard_at)
+        if refusal is not None:
+            self.send(error_frame(self.codec, client_id, refusal))
+            return
 
         def answer(result: bytes | None, error: ChatError | None) -> None:
             if error is not None:
@@ -159,6 +167,11 @@ class SocketProtocol(Connection):
     def _ask(self, query: Query) -> None:
         if self._queries >= QUERIES_MAX:
             self.send(error_frame(self.codec, query.id, Temporary(f"{QUERIES_MAX} queries are under way already")))
+            return
+        assert self.actor is not None
+        refusal = self.chat.pace.refusal(self.actor, self._address, self._heard_at)
+        if refusal is not None:
+            self.send(error_frame(self.codec, query.id, refusal))
             return
         self._queries += 1
         self.chat.spawn(self._answer(query))
