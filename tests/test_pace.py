@@ -1,4 +1,4 @@
-"""The bounds on one person and one address, over all their connections: many connections are not many times as fast, and
+"""The bounds on one person and one address, over all their connections: who opens many is not many times as fast, and
 an office behind one address never notices."""
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, MovedError, RedisError
 
+from chatd.live.redis_answers import Answers, packed
+
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 3.0
 """Without a heartbeat for this long the line counts as broken."""
@@ -104,6 +106,10 @@ class Owner(Protocol):
         """The line broke, or its server says that something has moved to another one."""
 
 
+_Entry = tuple[Source | None, Note]
+"""What is said, and whose it is."""
+
+
 class _Deaf(Exception):
     """The listener hears others, perhaps, but not the heartbeat."""
 
@@ -127,6 +133,7 @@ class Line:
         self.reason = ""
         self.beat_channel = beat_channel
         self._owner = owner
+        self._prefix_length = len(owner.full(""))
         self._make_connection = make_connection
         self._verbs = verbs
         self._loop = asyncio.get_running_loop()
@@ -261,6 +268,7 @@ class Line:
     # ------------------------------------------------------------------ speaking
 
     async def _speak(self, connection: AbstractConnection) -> None:
+        answers = Answers(connection)
         self.publishing = True
         self._woken.set()  # there may be something left from the time before
         try:
@@ -268,80 +276,92 @@ class Line:
                 await self._woken.wait()
                 await asyncio.sleep(0)  # what else arrives in this turn of the loop goes out together
                 self._woken.clear()
-                await self._say_all(connection)
+                await self._say_all(connection, answers)
                 if not self._woken.is_set():
                     self._flushed.set()
         finally:
             self.publishing = False
             self._notes.clear()
 
-    async def _say_all(self, connection: AbstractConnection) -> None:
-        notes: list[tuple[Source | None, Note]] = [(None, note) for note in self._notes]
-        self._notes.clear()
-        if self._beat_due:
-            self._beat_due = False
-            notes.append((None, (self.beat_channel, b"")))
+    async def _say_all(self, connection: AbstractConnection, answers: Answers) -> None:
+        """Say what there is to say, and wait until all of it was taken. What was not is handed back."""
+        entries: list[_Entry] = []
+        refused: list[_Entry] = []
         arrived = 0
-        refused: list[tuple[Source | None, Note]] = []
         try:
-            for source in self._owner.sources:
-                for note in source.take(self.owns):
-                    if self.owns is None or self.owns(note[0]):
-                        notes.append((source, note))
-                    else:
-                        self._owner.pass_on(note)
-            if not notes:
+            self._collect(entries)
+            if not entries:
                 return
-            full, verb = self._owner.full, self._verbs.publish
-            commands = [(verb, full(channel), payload) for _, (channel, payload) in notes]
-            await connection.send_packed_command(connection.pack_commands(commands))
-            for entry in notes:
-                try:
-                    await connection.read_response(disable_decoding=True)
-                except (MovedError, ClusterDownError):
-                    refused.append(entry)
-                arrived += 1
+            full, verb = self._owner.full, self._verbs.publish.encode()
+            commands = [packed(verb, full(channel).encode(), payload) for _, (channel, payload) in entries]
+            await connection.send_packed_command(b"".join(commands))
+            while arrived < len(entries):
+                for answer in await answers.read(PATIENCE_SECONDS):
+                    if isinstance(answer, MovedError | ClusterDownError):
+                        refused.append(entries[arrived])
+                    elif isinstance(answer, Exception):
+                        raise answer
+                    arrived += 1
         except BaseException:
             self.publishing = False
             raise
         finally:
-            lost = refused + notes[arrived:]
+            self._hand_back(refused + entries[arrived:])
+        if refused:
+            self._owner.moved(self)
+
+    def _collect(self, entries: list[_Entry]) -> None:
+        entries += [(None, note) for note in self._notes]
+        self._notes.clear()
+        if self._beat_due:
+            self._beat_due = False
+            entries.append((None, (self.beat_channel, b"")))
+        for source in self._owner.sources:
+            for note in source.take(self.owns):
+                if self.owns is None or self.owns(note[0]):
+                    entries.append((source, note))
+                else:
+                    self._owner.pass_on(note)
+
+    def _hand_back(self, lost: list[_Entry]) -> None:
+        if lost or not self.publishing:
             for source in self._owner.sources:
                 mine = [note for where, note in lost if where is source]
                 if mine or not self.publishing:
                     source.failed(mine)
-        if refused:
-            self._owner.moved(self)
 
     # ------------------------------------------------------------------ listening
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        began = slice_began = self._loop.time()
+        answers = Answers(connection)
+        began = self._loop.time()
         self._asked.clear()
         self._leaving.clear()
         self._changed_names = set(self._receivers)
         subscribing = self._loop.create_task(self._keep_subscribed(connection))
         try:
             while True:
-                try:
-                    answer: Any = await connection.read_response(disable_decoding=True)
-                except MovedError as moved:
-                    self._lose(moved.slot_id)
-                    continue
-                now = self._loop.time()
-                self._hear(answer)
-                if now - max(self._beat_heard_at, began) > PATIENCE_SECONDS:
+                slice_began = self._loop.time()
+                for answer in await answers.read(PATIENCE_SECONDS):
+                    if isinstance(answer, MovedError):
+                        self._lose(answer.slot_id)
+                    elif isinstance(answer, Exception):
+                        raise answer
+                    else:
+                        self._hear(answer)
+                    now = self._loop.time()
+                    if now - slice_began > SLICE_SECONDS:
+                        await asyncio.sleep(0)
+                        slice_began = self._loop.time()
+                if self._loop.time() - max(self._beat_heard_at, began) > PATIENCE_SECONDS:
                     raise _Deaf("the heartbeat did not come back")
-                if now - slice_began > SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    slice_began = self._loop.time()
         finally:
             subscribing.cancel()
             await asyncio.gather(subscribing, return_exceptions=True)
 
     def _hear(self, answer: Any) -> None:
         kind, name, payload = answer
-        channel = name.decode()[len(self._owner.full("")) :]
+        channel = name.decode()[self._prefix_length :]
         known = self._receivers.get(channel)
         if kind == self._verbs.unsubscribed:
             self._hear_end(channel)

@@ -1,0 +1,103 @@
+"""What a Redis answers on one connection, a read at a time.
+
+redis-py connects, encrypts, logs in and sends. Its reading takes several waits and a timer for each answer, which on a
+busy bus is most of a node's processor time; here one wait takes all that has arrived. RESP2 only
+(redis.io/docs/reference/protocol-spec): pub/sub needs no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ClusterDownError, MovedError, ResponseError
+
+READ_BYTES = 262_144
+ANSWER_BYTES_MAX = 64 * 2**20
+"""More in one answer is none that chatd has asked for."""
+
+_ERROR, _SIMPLE, _INTEGER, _BULK, _ARRAY = b"-+:$*"
+
+
+class Answers:
+    """Of a connection that redis-py has made, and that is read by nobody else from now on."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        reader: asyncio.StreamReader | None = connection._reader
+        assert reader is not None, "it is connected"
+        self._reader = reader
+        self._rest = b""
+
+    async def read(self, seconds: float) -> list[Any]:
+        """The next answers, at least one. What Redis refused is among them, as an exception that is not raised. Raises
+        `TimeoutError` when there is none in time, `ConnectionError` at the end, `ResponseError` for what is no
+        answer."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        raise ConnectionError("Redis has hung up")
+                    answers, self._rest = parse_answers(self._rest + data if self._rest else data)
+                    if answers:
+                        return answers
+                    if len(self._rest) > ANSWER_BYTES_MAX:
+                        raise ResponseError("Redis answers with more than chatd has asked for")
+        except TimeoutError:
+            raise TimeoutError(f"Redis has not answered for {seconds:g} s") from None
+
+
+def parse_answers(data: bytes) -> tuple[list[Any], bytes]:
+    """All whole answers, and what is left. Raises `ResponseError` for what is none."""
+    answers: list[Any] = []
+    at = 0
+    try:
+        while (found := _parse(data, at)) is not None:
+            answer, at = found
+            answers.append(answer)
+    except (ValueError, IndexError, RecursionError):
+        raise ResponseError("what came from Redis is not of its protocol") from None
+    return answers, data[at:]
+
+
+def _parse(data: bytes, at: int) -> tuple[Any, int] | None:
+    """The answer that begins here and where it ends; None when it is not whole."""
+    end = data.find(b"\r\n", at)
+    if end < 0:
+        return None
+    kind, after = data[at], end + 2
+    if kind == _BULK:
+        size = int(data[at + 1 : end])
+        if size < 0:
+            return None, after
+        stop = after + size
+        return (data[after:stop], stop + 2) if len(data) >= stop + 2 else None
+    if kind == _INTEGER:
+        return int(data[at + 1 : end]), after
+    if kind == _ARRAY:
+        items: list[Any] = []
+        for _ in range(int(data[at + 1 : end])):
+            found = _parse(data, after)
+            if found is None:
+                return None
+            item, after = found
+            items.append(item)
+        return items, after
+    if kind == _SIMPLE:
+        return data[at + 1 : end], after
+    if kind == _ERROR:
+        return _error(data[at + 1 : end].decode(errors="replace")), after
+    raise ValueError
+
+
+def _error(text: str) -> ResponseError:
+    code, _, rest = text.partition(" ")
+    if code == "MOVED":
+        return MovedError(rest)
+    return ClusterDownError(text) if code == "CLUSTERDOWN" else ResponseError(text)
+
+
+def packed(*words: bytes) -> bytes:
+    """A command as it is sent."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
