@@ -15,10 +15,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
+from chatd.web.echo import with_echo
 from chatd.wire.websocket import BINARY, CLOSE, FRAGMENTS_MAX, PING, PONG, TEXT
+from tests.clients import house_settings, opened_house
 from tests.conftest import ROOT
 from tests.raw_frames import BOUND, FIN, Message, Sent
 from tests.test_websocket_frames import INVALID_TEXTS, VALID_TEXTS, first, last, middle, text
@@ -355,19 +361,28 @@ def test_a_handshake_that_is_wrong_is_refused(port: int, headers: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("asked", "host", "there"),
     [
-        ({}, ""),
-        ({"CHATD_TEST_ECHO": "yes"}, "there is no echo"),
-        ({"CHATD_TEST_ECHO": "1", "CHATD_HOST": "0.0.0.0"}, "there is no echo"),
+        (None, "127.0.0.1", False),
+        ("", "127.0.0.1", False),
+        ("yes", "127.0.0.1", False),
+        ("1", "0.0.0.0", False),
+        ("1", "192.0.2.1", False),
+        ("1", "chat.example.com", False),
+        ("1", "localhost", True),
+        ("1", "::1", True),
     ],
 )
-def test_without_the_flag_or_for_others_there_is_no_echo(tmp_path: Path, environ: dict[str, str], said: str) -> None:
-    process = start(tmp_path, **environ)
-    try:
-        port, told = read_port(process)
-        assert said in told
-        with Peer(port) as peer:
-            assert peer.answer.startswith("HTTP/1.1 404 ")
-    finally:
-        end(process)
+async def test_there_is_no_echo_by_accident_or_for_others(
+    tmp_path: Path, asked: str | None, host: str, there: bool
+) -> None:
+    sockets: Any = object()
+    chat: Any = SimpleNamespace(settings=house_settings(tmp_path, host=host))
+    environ = {} if asked is None else {"CHATD_TEST_ECHO": asked}
+    assert (with_echo(chat, sockets, environ) is not sockets) == there
+
+
+async def test_without_the_flag_its_address_is_none(tmp_path: Path) -> None:
+    async with opened_house(tmp_path) as house:
+        with pytest.raises(InvalidStatus, match="404"):
+            await connect(f"ws://127.0.0.1:{house.port}{ECHO}")
