@@ -38,7 +38,7 @@ def markdown(whole: Mapping[str, Any]) -> str:
         f"{plan['followers']:,} singly and in bursts of {plan['burst']} (fan-out); {plan['connections']:,} connections",
         f"(idle), {plan['handshakes']:,} with a known token (handshake).",
     )
-    lines = [" ".join(sentences)]
+    lines = [" ".join(sentences) + _how_quiet(runs)]
     lines += [
         "",
         *_table(
@@ -59,6 +59,23 @@ def markdown(whole: Mapping[str, Any]) -> str:
         *_table(("goal", "asked", "found", ""), goals_table(whole.get("goals", ()))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _how_quiet(runs: Runs) -> str:
+    """How much of the machine others had, and where the clients were the limit: what a reader must know of a figure."""
+    told = ""
+    for side, whose in (("server", "server's"), ("client", "clients'")):
+        share = median(run["detail"].get(f"others_on_{side}_core") for run in runs)
+        if share is not None:
+            told += f" Others had {share:.0%} of the {whose} core (median)."
+    full = {f"{run['system']} ({run['workload']})" for run in runs if _clients_full(run)}
+    if full:
+        told += f" The clients used all of their core, so that rates are theirs: {', '.join(sorted(full))}."
+    return told
+
+
+def _clients_full(run: Mapping[str, Any]) -> bool:
+    return (run["detail"].get("client_cpu_share") or 0.0) > 0.95
 
 
 def _cell(runs: Runs, system: str, workload: tuple[str, str], field: str, digits: int) -> str:

@@ -245,10 +245,14 @@ def test_the_table_names_what_was_skipped_and_what_was_not_reached() -> None:
         run_of("idle-9", "nats", rss_kib_per_connection=35.0),
     ]
     about = {"cpu": "a|b", "cores": 2, "python": "3.11", "load_average": 0.5}
+    runs[0].detail |= {"others_on_server_core": 0.25, "others_on_client_core": 0.5, "client_cpu_share": 0.97}
     skipped = [Skipped("ejabberd", "no <apt-get>")]
     whole = document(runs, Plan(), about, systems={"nats": "Go"}, skipped=skipped, comparing=True)
     text = markdown(whole)
     assert "| **chatd** | no |" in text
+    assert "Others had 25% of the server's core" in text
+    assert "50% of the clients' core" in text
+    assert "rates are theirs: chatd (idle-9)" in text
     assert "| 35.0 |" in text
     assert "skipped: `ejabberd`: no <apt-get>" in text
     assert "7 KiB | NOT REACHED" in text
