@@ -345,6 +345,31 @@ async def test_connections_that_redis_throws_out_come_back(cluster: Cluster) -> 
     assert time.monotonic() - began < CAUGHT_UP_SECONDS
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["killed", "hung"])
+async def test_half_a_minute_without_redis(cluster: Cluster, fault: str) -> None:
+    """The full length of what the tests above do in seconds."""
+    customer, agent = await pair(cluster)
+    watch = Stopwatch(customer)
+    await watch.say(5)
+    (cluster.redis.kill if fault == "killed" else cluster.redis.hang)()
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < 30:
+            await watch.say(1)
+            await asyncio.sleep(0.05)
+    finally:
+        (cluster.redis.start if fault == "killed" else cluster.redis.go_on)()
+    returned = time.monotonic()
+    assert texts(await messages(agent, len(watch.said))) == watch.said
+    caught_up = time.monotonic() - returned
+    slowest = max(watch.seconds)
+    print(f"Redis {fault} for 30 s: {len(watch.said)} messages, slowest answer {slowest:.2f} s, {caught_up:.2f} s late")
+    assert caught_up < CAUGHT_UP_SECONDS
+    assert slowest < ACK_SECONDS_MAX
+    await cluster.until_health("ok", seconds=20)
+
+
 def test_nothing_is_kept_in_redis(cluster: Cluster) -> None:
     with cluster.redis.client() as client:
         assert client.keys("*") == []

@@ -26,14 +26,36 @@ async def test_a_reader_that_stopped_reading_is_cut_and_slows_nobody(tmp_path: P
     async with opened_house(tmp_path) as house:
         agent = await house.agent()
         slow = await _raw_agent(house)
+        by_name: dict[str, Any] = {one.name: one for one in house.chat.sockets}  # type: ignore[attr-defined]
+        del by_name[agent.welcome["connection"]]
+        [its_socket] = by_name.values()
         customer = await house.customer()
         count = 2_000  # 9 MB: more than the kernel holds for it and chatd keeps
+        most = 0
         for _ in range(count):
             await customer.say("x" * 4_000)
+            most = max(most, _kept_for(its_socket))
         await until(lambda: len(house.chat.sockets) == 2, seconds=30)
-        for _ in range(count):
-            await agent.event("message_sent")
+        # The last write into a transport that is nearly full goes over the mark.
+        bound = house.chat.settings.connection_queue_bytes_max + 65_536
+        assert 65_536 < most <= bound, "what chatd keeps for one is bounded"
+        for number in range(count):
+            assert (await agent.event("message_sent"))["message"]["position"] == number + 1
         slow.close()
+        # Whoever comes back in time goes on where they were; nobody else's connection has noticed.
+        head = house.chat.hub.position(house.shop.id)
+        assert head is not None
+        again = await house.agent(resume={"epoch": agent.welcome["epoch"], "number": head - 100})
+        assert again.welcome["resumed"] is True
+        for _ in range(100):
+            assert (await again.receive())["type"] == "event"
+
+
+def _kept_for(socket: Any) -> int:
+    """What waits in chatd for this connection, in bytes."""
+    transport = socket._transport
+    waiting = sum(map(len, socket._out))
+    return waiting + (0 if transport is None else int(transport.get_write_buffer_size()))
 
 
 async def _raw_agent(house: House) -> Any:
