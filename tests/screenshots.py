@@ -53,14 +53,16 @@ def afternoon() -> str:
 class Studio:
     """A demo with a past, the people in it, and the camera."""
 
-    def __init__(self, program: Program, browser: Browser, day: Day, people: dict[str, Person], folder: Path) -> None:
+    def __init__(
+        self, program: Program, browser: Browser, day: Day, people: dict[str, Person], folder: Path, time_zone: str
+    ) -> None:
         self._program = program
         self._windows = Windows(browser, [program.shop, program.inbox, program.mail])
         self._day = day
         self._people = people
         self._folder = folder
         self._login: StorageState | None = None
-        self._time_zone = afternoon()  # of all pictures, also when the hour is over before the last one
+        self._time_zone = time_zone
 
     async def _profile(self, size: tuple[int, int], scheme: Scheme, **options: Any) -> tuple[BrowserContext, Any]:
         phone = size == PHONE
@@ -128,6 +130,8 @@ async def studio(chromium_path: str, content: str, folder: Path) -> AsyncIterato
     """A demo after this day, in a folder that is gone afterwards."""
     day = DAYS[content]
     people: dict[str, Person] = {}
+    time_zone = afternoon()  # of all pictures, also when the hour is over before the last one
+    os.environ["TZ"] = time_zone  # where the shop is, too
 
     async def seed(settings: Settings, shop_url: str) -> None:
         async with before(settings, shop_url) as past:
@@ -141,7 +145,7 @@ async def studio(chromium_path: str, content: str, folder: Path) -> AsyncIterato
         ):
             if content == "usual":  # on the others nothing is said that anybody could be certain of
                 await read_for_topics(program)
-            made = Studio(program, browser, day, people, folder)
+            made = Studio(program, browser, day, people, folder, time_zone)
             yield made
             await made.close()
 
