@@ -98,12 +98,31 @@ def document(
         "goals": judged(runs) if comparing else [],
         "plan": msgspec.to_builtins(plan),
         "rows": rows_of(runs),
-        "runs": [msgspec.to_builtins(run) for run in runs],
+        "runs": [_told(run) for run in runs],
     }
 
 
+def _told(run: Run) -> Row:
+    """A run without what there is nothing to tell of, and without what is only drawn unless it is of the first turn,
+    whose pictures are shown."""
+    told: Row = msgspec.to_builtins(run)
+    told["faults"] = {what: found for what, found in told["faults"].items() if found}
+    told["detail"] = {what: found for what, found in run.detail.items() if found is not None}
+    if run.turn > 1:
+        told["rates"] = told["curve"] = []
+    return told
+
+
 def write_json(path: Path, whole: dict[str, Any]) -> None:
-    write_text(path, json.dumps(whole, indent=1) + "\n")
+    """Rows, goals and runs on a line each, so that two reports can be compared by their lines."""
+    parts = []
+    for name, value in whole.items():
+        if isinstance(value, list) and value:
+            inner = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in value)
+            parts.append(f"{json.dumps(name)}: [\n{inner}\n ]")
+        else:
+            parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    write_text(path, "{\n " + ",\n ".join(parts) + "\n}\n")
 
 
 def write_markdown(path: Path, whole: dict[str, Any]) -> None:

@@ -130,15 +130,14 @@ class Ejabberd:
             command = (str(programs / "erlexec"), *options, "-s", "ejabberd")
             async with serving(command, environ=environ, port=port, core=core) as (pid, _):
                 url = f"ws://{LOCAL}:{port}/ws"
-                seats: Counter[str] = Counter()
+                seats: Counter[tuple[str, int]] = Counter()
 
                 def seat(side: str, other: str, room: int) -> Seat:
-                    """The first of a side in a room is the one who is written to. The others have names of their own,
-                    for whoever has the same name is told of each other's presence."""
-                    first = f"{side}{room}"
-                    user = f"{first}-{seats[first]}" if seats[first] else first
-                    seats[first] += 1
-                    dialect = XmppDialect(user, f"{other}{room}@{HOST}/{RESOURCE}")
+                    """Each has a name of their own, for whoever has the same name is told of each other's presence; the
+                    first of a side writes to the first of the other, the second to the second."""
+                    number = seats[side, room]
+                    seats[side, room] += 1
+                    dialect = XmppDialect(f"{side}{room}-{number}", f"{other}{room}-{number}@{HOST}/{RESOURCE}")
                     return Seat(url, LOCAL, None, dialect, dict)
 
                 yield Running((pid,), rooms, lambda room: seat("c", "a", room), lambda room: seat("a", "c", room), core)
