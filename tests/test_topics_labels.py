@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,14 +18,17 @@ from hypothesis import strategies as st
 
 from chatd.__main__ import main
 from chatd.errors import InvalidInput
+from chatd.resources import corpus_directory
 from chatd.topics.files import SHIPPED_MODEL, model_in_force, own_model
 from chatd.topics.labeller import Labeller
 from chatd.topics.model import read_model
 from chatd.topics.names import TOPICS
+from chatd.topics.training.run import corpus_hash
 
 # `make topics` changes the file and prints the new hash; whoever commits the one commits the other.
-MODEL_SHA256 = "cc412c8cf2e61e3fe97eeb2bd2806f7108001ba85cedee0e7ad8bd88ee63605d"
+MODEL_SHA256 = "22572c7690c973f204e2d11539aff04f818901675b816b9aa4f01ccaaef1934c"
 MODEL_BYTES_MAX = 6 * 2**20
+ROOT = Path(__file__).parent.parent
 
 CHATTER = """
 hello
@@ -114,8 +118,17 @@ def label(run: CliRunner, *lines: object, options: tuple[str, ...] = ("--first-s
 def test_the_shipped_model_is_the_one_that_was_measured() -> None:
     assert hashlib.sha256(SHIPPED_MODEL.read_bytes()).hexdigest() == MODEL_SHA256
     assert SHIPPED_MODEL.stat().st_size <= MODEL_BYTES_MAX
-    report = json.loads((Path(__file__).parent.parent / "topics" / "report.json").read_text())
+    report = json.loads((ROOT / "topics" / "report.json").read_text())
     assert report["model_sha256"] == MODEL_SHA256
+    assert report["corpus_sha256"] == corpus_hash(corpus_directory()), "the corpus is newer than the model: make topics"
+
+
+def test_the_documentation_shows_the_figures_of_the_shipped_model() -> None:
+    measured = set((ROOT / "topics" / "report.md").read_text().splitlines())
+    shown = (ROOT / "docs" / "topics.md").read_text().partition("## Figures")[2].splitlines()
+    rows = [line for line in shown if re.match(r"\| .* \(0\.", line)]
+    assert len(rows) > 20
+    assert not [row for row in rows if row not in measured]
 
 
 def test_chatter_abuse_health_and_riddles_get_no_label(labeller: Labeller) -> None:
