@@ -247,19 +247,33 @@ class Writer:
 
     def _take(self, waiting: list[Waiting], crowd: int) -> bool:
         """Put what arrives behind what is left; wait for the first if there is none. If there was a crowd just now,
-        most of it will be back: give as many some time to come. Returns whether it was the last."""
-        try:
-            arrived = self._queue.get() if not waiting else self._queue.get_nowait()
-            until = time.monotonic() + self._gather_seconds
-            while arrived is not None:
-                waiting += arrived
-                if len(waiting) >= BATCH_JOBS_MAX:
+        most of it will be back: give it some time to join those who wait already, or the two would take turns for ever,
+        each with a commit of its own. Returns whether it was the last."""
+        was_idle = not waiting and self._queue.empty()
+        if was_idle:
+            arrived = self._queue.get()
+            if arrived is None:
+                return True
+            waiting += arrived
+        wanted: int | None = None
+        until = time.monotonic() + self._gather_seconds
+        while len(waiting) < BATCH_JOBS_MAX:
+            try:
+                arrived = self._queue.get_nowait()
+            except queue.Empty:
+                if wanted is None:
+                    wanted = crowd if was_idle or not crowd else crowd + len(waiting)
+                left = until - time.monotonic()
+                if len(waiting) >= wanted or left <= 0:
                     return False
-                left = until - time.monotonic() if len(waiting) < crowd else 0
-                arrived = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
-        except queue.Empty:
-            return False
-        return True
+                try:
+                    arrived = self._queue.get(timeout=left)
+                except queue.Empty:
+                    return False
+            if arrived is None:
+                return True
+            waiting += arrived
+        return False
 
     def _commit(self, batch: list[Waiting]) -> list[Outcome]:
         try:
