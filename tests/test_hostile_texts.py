@@ -4,6 +4,7 @@ they arrive exactly as they were written, or are refused with a reason."""
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,15 +12,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatd.domain.commands import SendMessage
+from chatd.domain.commands import SendMessage, TextPart
 from chatd.domain.conversations import decide_message, preview
 from chatd.domain.events import CustomerCard, MessageSent, decode_event, encode_event
 from chatd.domain.limits import Limits
 from chatd.domain.people import Actor
 from chatd.errors import ChatError
+from chatd.store.conversations import find_row
 from chatd.wire.frames import Codec, event_frame, in_codec
+from tests.door import rows
 from tests.peers import CODECS, Peer, sample
 from tests.raw_frames import read_frames
+from tests.world import World, opened_world
 
 MOST = Limits().message_characters_max
 HOSTILE = {
@@ -73,6 +77,25 @@ def sent_by_a_browser(text: str, codec: Codec, *, escaped: bool = False) -> Any:
     if codec == "msgpack":
         return peer, peer.say_raw(msgspec.msgpack.encode(message))
     return peer, peer.say_raw(json.dumps(message, ensure_ascii=escaped).encode())
+
+
+async def test_it_is_stored_and_read_as_it_was_written(tmp_path: Path, database: str) -> None:
+    """On either database, whatever encoding, collation or quoting of its own it has."""
+    async with opened_world(tmp_path) as world:
+        for text in HOSTILE.values():
+            await world.say(world.visitor, text)
+        found = await rows(world.store, "SELECT record FROM events WHERE position IS NOT NULL ORDER BY number")
+        shown = await world.store.read(lambda tx: find_row(tx, world.shop.id, world.owner.id, _only(world)))
+        assert shown is not None and shown["last"]["text"] == preview([TextPart(text=list(HOSTILE.values())[-1])])
+    texts = [json.loads(record)["message"]["parts"][0]["text"] for (record,) in found]
+    assert texts == list(HOSTILE.values())
+
+
+def _only(world: World) -> str:
+    """The one conversation of this world."""
+    conversation = world.published[0][1].conversation
+    assert conversation is not None
+    return conversation
 
 
 def recorded(command: SendMessage) -> bytes:
