@@ -1,7 +1,7 @@
 """Rows that transactions remember from job to job (`store.contract.Transaction.recall`).
 
 How long they stay true is for the store to know: SQLite's one writer keeps them from commit to commit as long as nobody
-else writes, PostgreSQL's for one transaction, in which nobody else writes about its shops.
+else writes, PostgreSQL's keeps a shop's as long as no other node has written about that shop.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class Memory:
         """A transaction begins on this version of the database, as the connection sees what others have written."""
         if version != self._version or sum(map(len, self.tables.values())) > REMEMBERED_MAX:
             self.tables.clear()
+        self._version = version
+
+    def committed(self, version: int) -> None:
+        """What is remembered is how things stand on this version."""
         self._version = version
 
     def recall(self, table: str, key: Hashable) -> Any:

@@ -43,13 +43,20 @@ QUEUE_JOBS_MAX = 20_000
 CROWD_JOBS = 16
 PATIENCE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+MEMORY_SECONDS = 60.0  # so long what somebody changes by hand, without writing the row of the shop, may go unnoticed
+MEMORIES_MAX = 100
 RETRY_SECONDS_MIN = 0.02
 RETRY_SECONDS_MAX = 0.5
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-# NO KEY: a row that refers to the shop (a new customer's) may be written beside it.
+# NO KEY: a row that refers to the shop (a new customer's) may be written beside it. Writing the row anew leaves in its
+# `xmin` which transaction was the last to write about the shop, on any node: what this one remembers from then is true.
 _lock_shops = Statement(
-    text("SELECT count(*) FROM (SELECT FROM shops WHERE id = ANY(:shops) ORDER BY id FOR NO KEY UPDATE) AS held")
+    text(
+        "WITH held AS (SELECT id, xmin FROM shops WHERE id = ANY(:shops) ORDER BY id FOR NO KEY UPDATE)"
+        " UPDATE shops SET head = head FROM held WHERE shops.id = held.id"
+        " RETURNING held.xmin::text::bigint AS before, shops.xmin::text::bigint AS now"
+    )
 )
 
 logger = logging.getLogger("chatd.store")
@@ -72,9 +79,9 @@ class WriteTransaction:
 
     __slots__ = ("_link", "_memory", "_put_off", "has_written", "optimistic")
 
-    def __init__(self, link: Link, *, optimistic: bool) -> None:
+    def __init__(self, link: Link, memory: Memory, *, optimistic: bool) -> None:
         self._link = link
-        self._memory = Memory()
+        self._memory = memory
         self._put_off: dict[Statement, dict[Hashable, dict[str, Any]]] = {}
         self.optimistic = optimistic
         self.has_written = False
@@ -152,6 +159,8 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._down_since: float | None = None
+        self._memories: dict[str, Memory] = {}
+        self._remembered_since = 0.0
         self.batches = 0
         self.jobs = 0
 
@@ -267,16 +276,20 @@ class Writer:
                 if link is None or not link.is_open:
                     link = await connect(self._url)
                 async with link.watched():
-                    outcomes = await _attempt(link, batch, shops, care)
+                    outcomes = await _attempt(link, batch, shops, self._memory_of(shops), care)
             except _RunAgain as again:
+                self._memories.clear()
                 care = again.care
                 continue
             except OutcomeUnknown as unknown:
+                self._memories.clear()
                 logger.error("the database was lost during the commit of %d writes: %s", len(batch), unknown)
                 _cut(link)
                 _hand_back((entry, None, unknown) for entry in batch)
                 return None
             except (StoreUnavailable, *FAILURES) as error:
+                # Also of other shops: on a server that took the place of another, numbers of transactions come again.
+                self._memories.clear()
                 _cut(link)
                 link = None
                 if not self._may_try_again(error, batch, pause):
@@ -293,6 +306,16 @@ class Writer:
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 
+    def _memory_of(self, shops: list[str]) -> Memory:
+        """What is remembered of the shop from transaction to transaction; of several at once nothing is."""
+        now = asyncio.get_running_loop().time()
+        if now > self._remembered_since + MEMORY_SECONDS or len(self._memories) > MEMORIES_MAX:
+            self._memories.clear()
+            self._remembered_since = now
+        if len(shops) != 1:
+            return Memory()
+        return self._memories.setdefault(shops[0], Memory())
+
     def _may_try_again(self, error: BaseException, batch: list[_Entry], pause: float) -> bool:
         """Rules 5 and 6."""
         now = asyncio.get_running_loop().time()
@@ -305,13 +328,16 @@ class Writer:
         return not self._closing and now + pause < began + PATIENCE_SECONDS
 
 
-async def _attempt(link: Link, batch: list[_Entry], shops: list[str], care: int) -> list[Outcome]:
+async def _attempt(link: Link, batch: list[_Entry], shops: list[str], memory: Memory, care: int) -> list[Outcome]:
     """One transaction with all of the batch. Raises `_RunAgain`, `OutcomeUnknown`, or what the driver raises; then
     nothing was committed."""
     await link.execute(BEGIN)
-    if shops:
-        await link.one(_lock_shops, {"shops": shops})
-    transaction = WriteTransaction(link, optimistic=care == TOGETHER)
+    versions = await link.all(_lock_shops, {"shops": shops}) if shops else []
+    if len(versions) == 1:
+        memory.begin(versions[0]["before"])
+    else:
+        memory.forget()
+    transaction = WriteTransaction(link, memory, optimistic=care == TOGETHER)
     if care == APART:
         outcomes = await _run_apart(link, transaction, batch)
     else:
@@ -327,6 +353,8 @@ async def _attempt(link: Link, batch: list[_Entry], shops: list[str], care: int)
             is_new = care == TOGETHER and isinstance(error, asyncpg.IntegrityConstraintViolationError)
             raise _RunAgain(LOOKING if is_new else APART) from error
     await _commit(link)
+    if len(versions) == 1:
+        memory.committed(versions[0]["now"])
     return outcomes
 
 
