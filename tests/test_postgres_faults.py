@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -62,6 +63,18 @@ async def test_two_nodes_begin_one_conversation_and_number_one_stream(tmp_path: 
         assert len(names) == 50
         positions = await rows(world.store, "SELECT position FROM events WHERE position IS NOT NULL ORDER BY number")
         assert [position for (position,) in positions] == list(range(1, 51))
+
+
+async def test_what_another_node_wrote_is_seen_by_the_next_command(tmp_path: Path) -> None:
+    """Also what leaves no event behind: what a node remembers of a shop holds while nobody else writes about it."""
+    rename = Statement(text("UPDATE customers SET name = 'Mia'"))
+    async with opened_world(tmp_path) as world, opened_store(tmp_path) as other:
+        for number in range(3):
+            await world.say(world.visitor, f"{number}")
+        await other.write(lambda tx: tx.run(rename), shop=world.shop.id)
+        await world.say(world.visitor, "and now")
+        names = [msgspec.json.decode(one.record)["message"]["author"]["name"] for _, one in world.published[1:]]
+        assert names == ["", "", "", "Mia"]
 
 
 async def test_two_nodes_that_take_from_the_outbox_at_once_take_different_mails(tmp_path: Path) -> None:
