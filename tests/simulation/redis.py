@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from chatd.live.redis_answers import packed, parse_answers
 from chatd.live.redis_line import PATIENCE_SECONDS
 
 HOLD_SECONDS_MAX = 2.0
 WAY_SECONDS_MAX = 0.01
-
-Command = tuple[Any, ...]
 
 
 class Redis:
@@ -49,29 +47,28 @@ class Redis:
         for connection in list(self.connections):
             connection.go_on()
 
-    def carry_out(self, asker: Connection, command: Command) -> None:
+    def carry_out(self, asker: Connection, command: list[bytes]) -> None:
         kind, *arguments = command
-        if kind in ("PUBLISH", "SPUBLISH"):
+        if kind in (b"PUBLISH", b"SPUBLISH"):
             channel, payload = arguments
             self.published += 1
-            name = channel.encode()
-            message = b"message" if kind == "PUBLISH" else b"smessage"
+            message = packed(b"message" if kind == b"PUBLISH" else b"smessage", channel, payload)
             for listener in list(self.connections):
-                if name in listener.channels:
-                    self._bring(listener, [message, name, payload])
-            asker.bring(1)
-        elif kind in ("SUBSCRIBE", "SSUBSCRIBE"):
+                if channel in listener.channels:
+                    self._bring(listener, message)
+            asker.bring(b":1\r\n")
+        elif kind in (b"SUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"SUNSUBSCRIBE"):
             for channel in arguments:
-                asker.channels[channel.encode()] = None
-                asker.bring([kind.lower().encode(), channel.encode(), len(asker.channels)])
-        elif kind in ("UNSUBSCRIBE", "SUNSUBSCRIBE"):
-            for channel in arguments:
-                asker.channels.pop(channel.encode(), None)
-                asker.bring([kind.lower().encode(), channel.encode(), len(asker.channels)])
+                if b"UN" in kind:
+                    asker.channels.pop(channel, None)
+                else:
+                    asker.channels[channel] = None
+                confirmation = packed(kind.lower(), channel).replace(b"*2", b"*3", 1)
+                asker.bring(confirmation + b":%d\r\n" % len(asker.channels))
         else:
-            raise AssertionError(f"the simulated Redis does not know {kind}")
+            raise AssertionError(f"the simulated Redis does not know {kind!r}")
 
-    def _bring(self, listener: Connection, message: list[bytes]) -> None:
+    def _bring(self, listener: Connection, message: bytes) -> None:
         chance = self.chance
         if chance.random() < self.lose:
             return
@@ -83,17 +80,17 @@ class Redis:
 
 
 class Connection:
-    """One connection (`redis.asyncio.Connection`, as far as the link uses it)."""
+    """One connection, as far as the line uses it: `redis.asyncio.Connection` and the stream that it reads from."""
 
     def __init__(self, redis: Redis, node: str) -> None:
         self.node = node
         self.channels: dict[bytes, None] = {}
         self.is_connected = False
+        self._reader = self
         self._redis = redis
-        self._asked: list[Command] = []
-        self._answers: list[Any] = []
+        self._asked = b""
+        self._answered = b""
         self._arrived = asyncio.Event()
-        self._ready_at = 0.0
 
     async def connect(self) -> None:
         if self._redis.is_hung and self._redis.reach(self.node):
@@ -113,40 +110,33 @@ class Connection:
         self._redis.connections.pop(self, None)
         self._arrived.set()
 
-    def pack_commands(self, commands: Sequence[Command]) -> Sequence[Command]:
-        return commands
+    def pack_commands(self, commands: Sequence[Sequence[str]]) -> bytes:
+        return b"".join([packed(*(word.encode() for word in command)) for command in commands])
 
-    async def send_packed_command(self, commands: Sequence[Command]) -> None:
-        self._need()
+    async def send_packed_command(self, commands: bytes) -> None:
+        if not self.is_connected:
+            raise RedisConnectionError("the connection is lost")
         self._asked += commands
         self._redis.loop.call_later(self._redis.chance.uniform(0, WAY_SECONDS_MAX), self.go_on)
-
-    async def send_command(self, *command: Any) -> None:
-        await self.send_packed_command([command])
 
     def go_on(self) -> None:
         """What was asked reaches Redis, if it works."""
         if self.is_connected and not self._redis.is_hung:
-            asked, self._asked = self._asked, []
-            for command in asked:
+            commands, self._asked = parse_answers(self._asked)
+            for command in commands:
                 self._redis.carry_out(self, command)
 
-    def bring(self, answer: Any) -> None:
+    def bring(self, answer: bytes) -> None:
         if self.is_connected:
-            self._answers.append(answer)
+            self._answered += answer
             self._arrived.set()
 
-    async def read_response(self, *, disable_decoding: bool) -> Any:
-        while not self._answers:
-            self._need()
+    async def read(self, _count: int) -> bytes:
+        """As of `asyncio.StreamReader`: what has arrived, at least something; nothing at the end."""
+        while not self._answered:
+            if not self.is_connected:
+                return b""
             self._arrived.clear()
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._arrived.wait()
-            except TimeoutError:
-                raise RedisTimeoutError("no answer") from None
-        return self._answers.pop(0)
-
-    def _need(self) -> None:
-        if not self.is_connected:
-            raise RedisConnectionError("the connection is lost")
+            await self._arrived.wait()
+        data, self._answered = self._answered, b""
+        return data
