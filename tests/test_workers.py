@@ -61,7 +61,7 @@ async def test_workers_share_the_port_and_end_with_their_supervisor(tmp_path: Pa
         assert len(first) == 2
         for _ in range(10):
             assert (await get(f"http://127.0.0.1:{port}/health"))[0] == 200
-        code, last = await end(process, signal.SIGTERM)
+        code, last = await end(process, signal.SIGHUP)  # as when the terminal is closed; like SIGTERM
         assert code == 0, last
         assert "Traceback" not in last
         assert not any(is_alive(worker) for worker in first)

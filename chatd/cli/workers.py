@@ -48,10 +48,12 @@ def shared_socket(host: str, port: int) -> socket.socket:
 
 
 async def supervise(settings: Settings, count: int, port: int) -> None:
-    """Keep `count` workers running until SIGINT or SIGTERM; then end them in good order. Raises `OSError` when they
-    end again and again soon after their start."""
+    """Keep `count` workers running until SIGINT, SIGTERM or SIGHUP; then end them in good order. Raises `OSError` when
+    they end again and again soon after their start."""
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # `nohup` has SIGHUP ignored, and means it.
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    for number in (signal.SIGINT, signal.SIGTERM, *hangup):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     environment = {**os.environ, variable_of("port"): str(port)}
     keeping = [asyncio.create_task(_keep(index, count, environment, settings, stopped)) for index in range(count)]

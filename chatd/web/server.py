@@ -146,10 +146,14 @@ async def drain(chat: Chat) -> None:
 
 
 async def until_stopped(supervisor: int | None = None) -> None:
-    """Return at SIGINT or SIGTERM, or when the other end of the supervisor's pipe is gone."""
+    """Return at SIGINT, SIGTERM or SIGHUP (the terminal was closed), or when the other end of the supervisor's pipe is
+    gone."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # `nohup` has SIGHUP ignored, and means it.
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    numbers = (signal.SIGINT, signal.SIGTERM, *hangup)
+    for number in numbers:
         loop.add_signal_handler(number, stopped.set)
     if supervisor is not None:
         loop.add_reader(supervisor, stopped.set)
@@ -158,7 +162,7 @@ async def until_stopped(supervisor: int | None = None) -> None:
     finally:
         if supervisor is not None:
             loop.remove_reader(supervisor)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
