@@ -168,6 +168,26 @@ async def test_of_several_processes_each_message_is_told_by_one(world: World) ->
     assert set(map(tuple, (await topics(world)).values())) == {("Shipping",)}
 
 
+async def test_who_was_overtaken_reads_on_where_the_other_has_ended(world: World) -> None:
+    await customers_say(world, "ship 1", "pay 2", "open 3")
+    overtaken = False
+
+    async def record(shop: str, fact: RecordTopics) -> bool:
+        """The first time another process comes in between, which has read the first message alone."""
+        nonlocal overtaken
+        if not overtaken:
+            overtaken = True
+            first = fact.messages[:1]
+            assert await world.dispatch.record(
+                shop, RecordTopics(after=fact.after, upto=fact.after + 2, messages=first)
+            )
+        return await world.dispatch.record(shop, fact)
+
+    async with at_work(make(world, ByWords(), record=record, look_seconds=600)):
+        await until(lambda: told(world) == 3)
+    assert await topics(world) == {"ship 1": ["Shipping"], "pay 2": ["Checkout"], "open 3": ["Store info"]}
+
+
 async def test_a_message_that_nobody_noted_is_found_by_looking_around(world: World) -> None:
     async with at_work(make(world, ByWords(), look_seconds=0.02)):
         await customers_say(world, "ship me", shop=world.other.id)
