@@ -320,7 +320,7 @@
   // ------------------------------------------------------------------ the beginning
 
   const idle = (/** @type {() => void} */ work) =>
-    "requestIdleCallback" in window ? requestIdleCallback(work, { timeout: 3_000 }) : setTimeout(work, 300);
+    "requestIdleCallback" in window ? requestIdleCallback(work, { timeout: 1_000 }) : setTimeout(work, 300);
 
   draw();
   // Beside <body>, not in it: pages that replace their body on navigation, or move it by a transform, take nothing along.

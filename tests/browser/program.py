@@ -27,7 +27,7 @@ ANA = "ana@nordlys.example"
 SHORT: Mapping[str, str] = MappingProxyType(
     {
         "CHATD_DIGEST_QUIET_SECONDS": "3",
-        "CHATD_PRESENCE_LEAVE_GRACE_SECONDS": "3",
+        "CHATD_PRESENCE_LEAVE_GRACE_SECONDS": "5",
         "CHATD_CONNECTIONS_PER_ADDRESS_MAX": "1000",
         "CHATD_TOPICS": "off",
     }
