@@ -205,8 +205,7 @@ class _Day:
         await asyncio.sleep(min(0.02 * self.seconds + seconds, 0.15 * self.seconds))
         agent = self._chance.choice(self.agents)
         conversation = person.client.conversation
-        if conversation is None:  # the customer left before their own message came back to them
-            return
+        assert conversation is not None, "it came with the acknowledgement"
         sender = person.answers.get(agent)
         if sender is None:
             # The name stands in the text, so that a mail says whose reply it tells.
@@ -238,12 +237,14 @@ async def day(running: Running, plan: Plan, progress: Progress) -> list[Run]:
     shop = _Day(traffic, running, plan)
     try:
         await open_all(shop.agents, at_once=OPENED_AT_ONCE)
-        async with traffic.hearing(shop.answer_soon), asyncio.TaskGroup() as group:
-            measuring = group.create_task(
-                traffic.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
-            )
-            for person in shop.people:
-                group.create_task(shop.live(person))
+        async with traffic.hearing(shop.answer_soon):
+            async with asyncio.TaskGroup() as group:
+                measuring = group.create_task(
+                    traffic.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
+                )
+                for person in shop.people:
+                    group.create_task(shop.live(person))
+            await until(lambda: not any(person.voice.in_flight for person in shop.people), plan.settle_seconds)
         await shop.until_answered()
         span = measuring.result()
         mailed = Faults()

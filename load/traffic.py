@@ -115,7 +115,7 @@ class Traffic:
             self._again(sender)
 
     def acknowledged(self, frame: tuple[Any, ...], now: int) -> None:
-        _, name, counter, _ = frame
+        _, name, counter, conversation = frame
         if name == f"{self.tag}-{COMMANDS}":
             self._command_acknowledged(counter)
             return
@@ -125,6 +125,8 @@ class Traffic:
             self.faults.duplicated += 1
             return
         sender.unacked.discard(counter)
+        if conversation is not None:
+            sender.client.conversation = conversation
         if sent := sender.sent_at(counter):
             self.span.acked.add((now - sent) // 1_000)
         if sender.settle(counter) and self._again is not None:

@@ -29,6 +29,7 @@ from load.report import FIELDS, document, page
 from load.scenarios import Plan, Run
 from load.systems import Chatd, System
 from load.turns import Skipped, take_many_turns, take_turns
+from tests.conftest import ROOT
 from tests.test_load import SMALL, load, quiet
 
 BODY = b'{"id":"ab12cd-00001-00000007","text":"Hello"}'
@@ -259,6 +260,11 @@ def test_the_table_names_what_was_skipped_and_what_was_not_reached() -> None:
     told = page(whole)
     assert "no &lt;apt-get&gt;" in told
     assert "NOT REACHED" in told
+
+
+def test_the_readme_shows_the_run_that_is_kept() -> None:
+    whole = json.loads((ROOT / "load" / "results" / "compare.json").read_text())
+    assert markdown(whole) in (ROOT / "README.md").read_text()
 
 
 # ---------------------------------------------------------------- the command
