@@ -16,8 +16,8 @@ from chatd.topics.model import Decision, Floats
 from chatd.topics.names import LANGUAGES
 from chatd.topics.training.samples import Sample
 
-# More than is promised: real messages are harder than those of the corpus.
-PRECISION_ASKED = 0.965
+# On the corpus, which is harder than most customers: a third has no topic, and much of that is made to mislead.
+PRECISION_ASKED = 0.95
 FALSE_ON_NONE_ASKED = 0.03
 LABELS_MIN = 40  # fewer say nothing about a threshold
 THRESHOLD_MIN = 0.5
