@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chatd import __version__
+from chatd.cli.backup import backup_command
 from chatd.cli.common import Commands, examples
 from chatd.cli.doctor import doctor_command
 from chatd.cli.outbox import outbox_commands
@@ -34,6 +35,7 @@ for command in (
     serve_command,
     demo_command,
     migrate_command,
+    backup_command,
     shop_commands,
     staff_commands,
     outbox_commands,

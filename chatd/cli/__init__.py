@@ -2,6 +2,7 @@
 
     common      what commands share: settings, the store, refusals in plain words
     running     serve, demo, migrate
+    backup      backup
     shops       shop add, list, show, set
     staff       staff add, list, password, remove
     outbox      outbox list, retry, drop
