@@ -41,9 +41,12 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "update_cart": {"id": ID, "cart": CART},
     "close_conversations": {"id": ID, "conversations": ["k1", "k2"]},
     "open_conversations": {"id": ID, "conversations": ["k1"]},
+    "add_topic": {"id": ID, "conversation": "k1", "topic": "Shipping"},
+    "remove_topic": {"id": ID, "conversation": "k1", "topic": "Returns/Delivered orders"},
     "load_history": {"id": ID, "conversation": "k1", "before": 10, "limit": 50},
     "load_conversation": {"id": ID, "conversation": "k1"},
     "list_conversations": {"id": ID, "state": "open", "unread": True, "before": "12", "limit": 50},
+    "count_topics": {"id": ID, "state": "open", "unread": True},
     "set_typing": {"conversation": "k1", "on": True},
     "set_active": {"active": True, "url": "https://shop.example/", "title": "Shop"},
 }

@@ -169,7 +169,7 @@ def test_a_bomb_is_refused_at_once_and_costs_no_memory(codec: Codec, name: str, 
     peer = Peer(codec, "customer", state)
     began = time.thread_time()
     outcome = peer.say_raw(payload)
-    assert time.thread_time() - began < 0.1
+    assert time.thread_time() - began < 1.0  # far below what a bomb costs, far above a collection of garbage
     check(outcome, state, peer.protocol.state, codec)
     assert isinstance(outcome, Reply | Close)
 
