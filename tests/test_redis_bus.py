@@ -109,7 +109,7 @@ async def test_a_hung_redis_is_noticed_and_holds_nobody_up(redis: RedisServer) -
             began = asyncio.get_running_loop().time()
             for number in range(1, 101):
                 one.bus.publish("tea", [publication(number)])
-            assert asyncio.get_running_loop().time() - began < 0.1
+            assert asyncio.get_running_loop().time() - began < 1.0
             await until(lambda: one.bus.trouble() is not None and other.bus.trouble() is not None, seconds=10)
         finally:
             redis.go_on()

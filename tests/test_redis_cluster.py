@@ -175,7 +175,7 @@ async def test_a_hung_shard_is_noticed_and_holds_nobody_up(cluster: RedisCluster
             began = asyncio.get_running_loop().time()
             for number in range(1, 101):
                 one.bus.publish(lost, [publication(number)])
-            assert asyncio.get_running_loop().time() - began < 0.5
+            assert asyncio.get_running_loop().time() - began < 1.0
             await until(lambda: one.bus.trouble() is not None and other.bus.trouble() is not None)
             assert str(hung.port) in (one.bus.trouble() or ""), "it is named, and the others are not"
             one.bus.publish(kept, [publication(1)])
