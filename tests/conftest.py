@@ -1,8 +1,9 @@
 """What all tests share: where programs are that a test drives, and the rule about skips.
 
 `CHATD_TEST_NO_SKIPS=1` turns every skip into a failure, so that a run that tested half cannot look like one that
-tested all. `CHATD_TEST_CHROMIUM` names another Chromium than the one on the PATH. `CHATD_TEST_EXAMPLES=5000` has
-Hypothesis try so many examples of each property; what it finds it keeps and tries first the next time.
+tested all. `CHATD_TEST_CHROMIUM` names another Chromium than the one on the PATH. Hypothesis tries the same examples
+in every run, so that a commit that passed once passes again; `CHATD_TEST_EXAMPLES=5000` has it look for new ones, so
+many of each property, and what it finds it keeps and tries first the next time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from tests.databases import DATABASE, URL_FILE, PostgresServer, running_postgres
 ROOT = Path(__file__).parent.parent
 
 # Hypothesis would fail an example that takes 200 ms. On a machine that is busy that says nothing about the code.
-settings.register_profile("chatd", deadline=None, max_examples=int(os.environ.get("CHATD_TEST_EXAMPLES", "40")))
+EXAMPLES = os.environ.get("CHATD_TEST_EXAMPLES")
+settings.register_profile(
+    "chatd",
+    deadline=None,
+    max_examples=int(EXAMPLES or 40),
+    derandomize=EXAMPLES is None,
+)
 settings.load_profile("chatd")
 
 # Tests of one of these share something that is scarce (a browser's memory, a server); each goes through one process.
