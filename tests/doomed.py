@@ -7,10 +7,12 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from chatd.__main__ import main
 from chatd.dispatch.door import Dispatch
+from chatd.store.sqlite_transaction import WriteTransaction
 from chatd.store.sqlite_writer import Outcome, Waiting, Writer
 
 FLUSHED_SECONDS = 0.3
@@ -70,9 +72,25 @@ def after_the_answer() -> None:
     Dispatch._publish_committed = doomed  # type: ignore[method-assign]
 
 
+def while_the_journal_is_settled() -> None:
+    """What the message has changed is carried out, and the transaction that does so is open."""
+    settle = WriteTransaction.settle
+
+    def doomed(self: WriteTransaction, rows_max: int | None = None) -> None:
+        brings = any("message_sent" in repr(entry.put_off) for entry in self._journal._entries)
+        settle(self, rows_max)
+        if brings:
+            # Its sender has been answered by now.
+            threading.Timer(FLUSHED_SECONDS, die).start()
+            threading.Event().wait()
+
+    WriteTransaction.settle = doomed  # type: ignore[method-assign]
+
+
 MOMENTS = {
     "before-the-commit": before_the_commit,
     "after-the-commit": after_the_commit,
+    "while-the-journal-is-settled": while_the_journal_is_settled,
     "after-the-answer": after_the_answer,
 }
 

@@ -275,3 +275,38 @@ async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_an
     [event] = [json.loads(record) for _, record in stored(settings, None) if "message_sent" in record]
     assert (answer["message"], answer["position"]) == (event["message"]["id"], 1)
     assert not before or event in [json.loads(record) for _, record in before]
+
+
+async def test_killed_while_the_journal_is_settled_a_message_is_there_once(tmp_path: Path) -> None:
+    """It was acknowledged from the journal; that half of it had gone on to its tables is undone with the process."""
+    settings = house_settings(tmp_path)
+    await asyncio.to_thread(migrate, settings)
+    async with open_chat(settings) as chat:
+        shop, _, sessions = await furnish(chat)
+        clock = chat.clock
+    victim = Victim(tmp_path)
+    party = Party(settings, victim, shop.key, lambda: make_ticket(SECRET, sessions[0], clock()))
+    customer, agent = party.customers[0], party.agent
+    said: list[str] = []
+    try:
+        victim.start("tests.doomed", "while-the-journal-is-settled")
+        for talker in (customer, agent):
+            talker.start()
+        await until(lambda: bool(customer.welcomes and agent.welcomes), seconds=30)
+        process = victim.process
+        assert process is not None
+        for number in range(20):  # the first ones find their tables' rows unread, and go there directly
+            said.append(f"doomed-{number:06}")
+            customer.say(said[-1], f"word {number}")
+            await until(lambda: said[-1] in customer.acked or process.poll() is not None, seconds=30)
+        assert await asyncio.to_thread(process.wait, 30) == -signal.SIGKILL
+        assert customer.acked
+        victim.start()
+        await until(lambda: customer.resumes == agent.resumes == 1, seconds=30)
+        await until(lambda: not customer.outbox, seconds=30)
+        await until(lambda: agent.messages() == customer.messages() == said, seconds=30)
+        assert customer.faults == agent.faults == []
+    finally:
+        await party.end()
+        assert victim.end(signal.SIGTERM) == 0
+    assert sum("message_sent" in record for _, record in stored(settings, None)) == len(said)

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from chatd.domain.commands import SendMessage, TextPart
+from chatd.store import sqlite_writer
+from chatd.store.sqlite_journal import replay
 from tests.world import World, opened_world
 
 FRAME_BYTES = 24 + 4_096
@@ -45,6 +47,7 @@ def survivors(database: Path, log: bytes, directory: Path) -> tuple[list[str], l
     (directory / "chatd.db-shm").unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(directory / "chatd.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        replay(connection)
         results = [row for (row,) in connection.execute("SELECT client_id FROM results ORDER BY client_id")]
         numbers = [row for (row,) in connection.execute("SELECT number FROM events ORDER BY number")]
         heads = connection.execute("SELECT max(head) FROM shops").fetchone()[0]
@@ -54,9 +57,14 @@ def survivors(database: Path, log: bytes, directory: Path) -> tuple[list[str], l
     return results, numbers
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_no_power_cut_takes_what_was_acknowledged(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
+@pytest.mark.parametrize("rows_max", [sqlite_writer.JOURNAL_ROWS_MAX, 20])
+async def test_no_power_cut_takes_what_was_acknowledged(
+    tmp_path: Path, rows_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all that is new stands in the journal, and while much of it goes on to its tables."""
+    monkeypatch.setattr(sqlite_writer, "SETTLE_SECONDS", 3_600)  # the files are copied: nobody may write meanwhile
+    monkeypatch.setattr(sqlite_writer, "JOURNAL_ROWS_MAX", rows_max)
+    chance = random.Random(rows_max)
     (tmp_path / "running").mkdir()
     (tmp_path / "cut").mkdir()
     async with opened_world(tmp_path / "running") as world:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.conversations import find_conversation
 from chatd.store.schema import conversations, customers, results, shops
 from chatd.store.sqlite import SQLiteStore
+from chatd.store.sqlite_journal import replay
 from tests.world import World, opened_world
 
 _rename = Statement(update(customers).values(name=bindparam("new_name")))
@@ -34,10 +36,12 @@ async def world(tmp_path: Path) -> Any:
 
 
 def another_program(tmp_path: Path, sql: str) -> None:
-    connection = sqlite3.connect(tmp_path / "chatd.db")
-    with connection:
+    """As every program of chatd begins to write: by settling what is in the journal."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "chatd.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        replay(connection)
         connection.execute(sql)
-    connection.close()
+        connection.execute("COMMIT")
 
 
 async def refused_after_writing(tx: Transaction) -> None:

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import text
 
 from chatd.errors import Conflict, StoreUnavailable, Temporary
+from chatd.store import sqlite_link as link_module
 from chatd.store import sqlite_reader as reader_module
 from chatd.store import sqlite_writer as module
 from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.sqlite import SQLiteStore
-from chatd.store.sqlite_writer import drive
+from chatd.store.sqlite_link import drive
 from tests.door import until
 
 _add = Statement(text("INSERT INTO things (name) VALUES (:name)"))
@@ -188,7 +189,11 @@ async def fill_the_disk(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> 
         return int(pages)
 
     pages = await store.write(job)
-    monkeypatch.setattr(module, "PRAGMAS", (*module.PRAGMAS, f"PRAGMA max_page_count = {pages + 2}"))
+
+    def connect_to_little(path: Path) -> sqlite3.Connection:
+        return link_module.connect(path, (*link_module.WRITING, f"PRAGMA max_page_count = {pages + 2}"))
+
+    monkeypatch.setattr(module, "connect", connect_to_little)
 
 
 async def test_a_full_disk_is_told_and_loses_nothing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:

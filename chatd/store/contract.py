@@ -33,6 +33,7 @@ a store is right without any of them (`recall` that knows nothing, `later` that 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from operator import itemgetter
@@ -68,13 +69,17 @@ class Statement:
 
     Compiling costs a hundred times what running it does, so statements are made at import and never at run time.
     Parameters are named as in the statement; every one must be given. `changes` is the name of the table that it writes
-    to, None when it only reads. `remembered`: whoever runs it keeps right what transactions remember.
+    to, None when it only reads. `remembered`: whoever runs it keeps right what transactions remember. `unique`: columns
+    of which somebody may give values that a row of the table has already. Put off, its key is the tuple of them, and
+    a second one with the same key is `ConstraintBroken`.
     """
 
-    __slots__ = ("_postgres", "_sqlite", "changes", "core", "writes")
+    __slots__ = ("_finding_taken", "_postgres", "_sqlite", "changes", "core", "unique", "writes")
 
-    def __init__(self, core: ClauseElement, *, remembered: bool = False) -> None:
+    def __init__(self, core: ClauseElement, *, remembered: bool = False, unique: tuple[str, ...] = ()) -> None:
         self.core = core
+        self.unique = unique
+        self._finding_taken: str | None = None
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))
         self.changes: str | None = _changed_table(core) if self.writes and not remembered else None
         self._sqlite: tuple[str, InOrder] | None = None
@@ -88,6 +93,19 @@ class Statement:
             constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
             self._sqlite = (str(compiled), _in_order(tuple(compiled.positiontup), constants))
         return self._sqlite
+
+    @property
+    def finding_taken(self) -> str:
+        """For SQLite: finds a row if the table has one of the given values of `unique`, a JSON list of lists."""
+        if self._finding_taken is None:
+            table = _changed_table(self.core)
+            same = " AND ".join(
+                f"{table}.{column} = json_extract(given.value, '$[{place}]')"
+                for place, column in enumerate(self.unique)
+            )
+            # Of nothing but the names in the schema.
+            self._finding_taken = f"SELECT 1 FROM json_each(?) AS given CROSS JOIN {table} WHERE {same} LIMIT 1"  # noqa: S608
+        return self._finding_taken
 
     def for_postgres(self) -> tuple[str, tuple[str, ...]]:
         """The text with numbered placeholders, and the names of the parameters in that order. The statement's own
@@ -175,6 +193,18 @@ class Store(Protocol):
 
     async def write(self, job: Job[T], *, shop: str | None = None) -> T:
         """`submit`, awaited. If the waiting task is cancelled the job may still be committed."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(result: T, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self.submit(job, done, shop=shop)
+        return await future
 
     async def read(self, job: Job[T]) -> T:
         """Run a job that only reads."""

@@ -24,11 +24,14 @@ class Memory:
         self.tables: dict[str, dict[Hashable, Any]] = {}
         self._version = 0
 
-    def begin(self, version: int) -> None:
-        """A transaction begins on this version of the database, as the connection sees what others have written."""
-        if version != self._version or sum(map(len, self.tables.values())) > REMEMBERED_MAX:
+    def begin(self, version: int) -> bool:
+        """A transaction begins on this version of the database, as the connection sees what others have written.
+        Returns whether all that was remembered is forgotten."""
+        forgets = version != self._version or sum(map(len, self.tables.values())) > REMEMBERED_MAX
+        if forgets:
             self.tables.clear()
         self._version = version
+        return forgets
 
     def committed(self, version: int) -> None:
         """What is remembered is how things stand on this version."""

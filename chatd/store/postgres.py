@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Table
 
 from chatd.errors import StoreUnavailable
-from chatd.store.contract import Done, Job, Row, Statement
+from chatd.store.contract import Done, Job, Row, Statement, Store
 from chatd.store.postgres_link import FAILURES, Link, Links, connect, explain, is_own_fault, is_passing
 from chatd.store.postgres_writer import PATIENCE_SECONDS, RETRY_SECONDS_MAX, RETRY_SECONDS_MIN, Writer
 
@@ -58,7 +58,7 @@ class ReadTransaction:
         """A snapshot is read once: nothing is kept of it."""
 
 
-class PostgresStore:
+class PostgresStore(Store):
     """See `store.contract.Store`. `connections`: how many it may have, for reading and writing together."""
 
     def __init__(self, url: str, *, connections: int, gather_seconds: float = 0) -> None:
@@ -73,20 +73,6 @@ class PostgresStore:
 
     def submit(self, job: Job[Any], done: Done, *, shop: str | None = None) -> None:
         self._writer.submit(job, done, shop)
-
-    async def write(self, job: Job[T], *, shop: str | None = None) -> T:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def done(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        self.submit(job, done, shop=shop)
-        return await future
 
     async def read(self, job: Job[T]) -> T:
         # In a task of its own: whoever asked may go, and stopping a statement half-way costs the connection.

@@ -109,6 +109,8 @@ class WriteTransaction:
     async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         self.has_written = True
         rows = self._put_off.setdefault(statement, {})
+        if statement.unique and key in rows:
+            raise ConstraintBroken("a row that may be there once was put off twice")
         rows[len(rows) if key is None else key] = parameters
 
     def recall(self, table: Table, key: Hashable) -> Any:

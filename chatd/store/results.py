@@ -14,7 +14,7 @@ _find = Statement(
         results.c.client_id == bindparam("client_id"),
     )
 )
-_keep = Statement(insert(results))
+_keep = Statement(insert(results), unique=("shop_id", "actor_id", "client_id"))
 _forget = Statement(delete(results).where(results.c.at < bindparam("before")))
 
 
@@ -29,8 +29,9 @@ async def find_result(tx: Transaction, shop: str, actor: str, client_id: str) ->
 
 async def keep_result(tx: Transaction, shop: str, actor: str, client_id: str, *, at: int, result: bytes) -> None:
     """The schema holds one for each id: a second one breaks its constraint."""
-    await tx.later(_keep, None, shop_id=shop, actor_id=actor, client_id=client_id, at=at, result=result.decode())
-    tx.remember(results, (shop, actor, client_id), result)
+    key = (shop, actor, client_id)
+    await tx.later(_keep, key, shop_id=shop, actor_id=actor, client_id=client_id, at=at, result=result.decode())
+    tx.remember(results, key, result)
 
 
 async def forget_results(tx: Transaction, *, before: int) -> int:

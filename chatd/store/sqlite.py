@@ -12,14 +12,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chatd.store.contract import Done, Job
+from chatd.store.contract import Done, Job, Store
+from chatd.store.sqlite_link import explain
 from chatd.store.sqlite_reader import Readers
-from chatd.store.sqlite_writer import Writer, explain
+from chatd.store.sqlite_writer import Writer
 
 T = TypeVar("T")
 
 
-class SQLiteStore:
+class SQLiteStore(Store):
     """See `store.contract.Store`. `gather_seconds`: how long a commit waits for company under load."""
 
     def __init__(self, path: Path, *, gather_seconds: float = 0) -> None:
@@ -34,7 +35,7 @@ class SQLiteStore:
         try:
             self._writer = Writer(self._path, loop, self._gather_seconds)
             self._writer.start()
-            self._readers = Readers(self._path, loop)
+            self._readers = Readers(self._path, loop, self._writer.settle)
             self._readers.start()
         except sqlite3.Error as error:
             raise explain(error) from error
@@ -43,20 +44,6 @@ class SQLiteStore:
         """One job writes at a time, whichever shop it is of."""
         assert self._writer is not None, "the store is not open"
         self._writer.submit(job, done)
-
-    async def write(self, job: Job[T], *, shop: str | None = None) -> T:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def done(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        self.submit(job, done, shop=shop)
-        return await future
 
     async def read(self, job: Job[T]) -> T:
         assert self._readers is not None, "the store is not open"

@@ -2,17 +2,23 @@
 
 A job is driven to its end by hand, as the writer does it: one trip to a thread and back for all of its statements. What
 fails with a connection is told to the asker, and the connection is opened anew for the next.
+
+What is committed may stand in the journal and not in its tables yet (`store.sqlite_journal`). Who finds entries there
+has the writer settle them and reads afterwards, then without looking again: what was committed before it asked is in
+the tables, and what came later it need not see. When the writer cannot settle, because the disk is full, the reader
+carries the entries out itself, in a transaction that is undone when it has read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +26,8 @@ from sqlalchemy import Table
 
 from chatd.errors import StoreUnavailable, Temporary
 from chatd.store.contract import Job, Row, Statement
-from chatd.store.sqlite_writer import PRAGMAS, STATEMENTS_CACHED, drive, explain
+from chatd.store.sqlite_journal import has_entries, replay
+from chatd.store.sqlite_link import LOOKING, READING, connect, drive, explain
 
 T = TypeVar("T")
 
@@ -30,7 +37,20 @@ READS_WAITING_MAX = 20_000
 
 logger = logging.getLogger("chatd.store")
 
-Waiting = tuple[Job[Any], asyncio.Future[Any]]
+
+class How(enum.Enum):
+    """What to do about what stands in the journal."""
+
+    LOOK = enum.auto()  # refuse with `_Unsettled`
+    TABLES = enum.auto()  # nothing: what matters is in the tables
+    CARRY_OUT = enum.auto()  # carry it out, and undo it afterwards
+
+
+class _Unsettled(Exception):
+    """The journal has entries."""
+
+
+Waiting = tuple[Job[Any], How, asyncio.Future[Any]]
 
 
 class ReadTransaction:
@@ -68,9 +88,12 @@ class ReadTransaction:
 class Readers:
     """See the module's text. Everything but `_run` and what it calls belongs to the loop's thread."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, settle: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         self._path = path
         self._loop = loop
+        self._settle = settle
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closing = False
@@ -78,24 +101,35 @@ class Readers:
     def start(self) -> None:
         """Raises `sqlite3.Error`."""
         for number in range(READERS):
-            connection = self._connect()
+            connection = connect(self._path, READING)
             thread = threading.Thread(target=self._run, args=(connection,), name=f"chatd-reader-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     async def read(self, job: Job[T]) -> T:
         """Raises what the job raises, `StoreUnavailable`, and `Temporary` when nobody comes round to it."""
+        try:
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                try:
+                    return await self._ask(job, How.LOOK)
+                except _Unsettled:
+                    pass
+                try:
+                    await self._settle()
+                except StoreUnavailable:
+                    return await self._ask(job, How.CARRY_OUT)
+                return await self._ask(job, How.TABLES)
+        except TimeoutError:
+            raise Temporary("too many reads are waiting; try again") from None
+
+    async def _ask(self, job: Job[T], how: How) -> T:
         if self._closing:
             raise StoreUnavailable("chatd is shutting down; try again")
         if self._queue.qsize() >= READS_WAITING_MAX:
             raise Temporary("too many reads are waiting; try again")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put((job, future))
-        try:
-            async with asyncio.timeout(READ_SECONDS_MAX):
-                return await future
-        except TimeoutError:
-            raise Temporary("too many reads are waiting; try again") from None
+        self._queue.put((job, how, future))
+        return await future
 
     async def close(self) -> None:
         """Finish what was asked."""
@@ -109,26 +143,19 @@ class Readers:
 
     # ------------------------------------------------------------------ the threads
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
-        )
-        connection.row_factory = sqlite3.Row
-        for pragma in (*PRAGMAS[2:6], "PRAGMA query_only = ON"):
-            connection.execute(pragma)
-        return connection
-
     def _run(self, connection: sqlite3.Connection | None) -> None:
         while (entry := self._queue.get()) is not None:
-            job, future = entry
+            job, how, future = entry
             if future.cancelled():  # nobody waits for it any more
                 continue
             result: Any = None
             failure: BaseException | None = None
             try:
-                if connection is None:
-                    connection = self._connect()
-                result = _read(connection, job)
+                if how is How.CARRY_OUT:
+                    result = _read_ahead(self._path, job)
+                else:
+                    connection = connection or connect(self._path, READING)
+                    result = _read(connection, job, how)
             except sqlite3.Error as error:
                 failure = explain(error)
                 failure.__cause__ = error
@@ -141,12 +168,22 @@ class Readers:
         _close(connection)
 
 
-def _read(connection: sqlite3.Connection, job: Job[Any]) -> Any:
+def _read(connection: sqlite3.Connection, job: Job[Any], how: How) -> Any:
     connection.execute("BEGIN")
     try:
+        if how is How.LOOK and has_entries(connection):
+            raise _Unsettled
         return drive(job(ReadTransaction(connection)))  # type: ignore[arg-type]
     finally:
         connection.execute("ROLLBACK")
+
+
+def _read_ahead(path: Path, job: Job[Any]) -> Any:
+    """Nothing of it is written to the disk: what is not committed stays in the connection's memory."""
+    with contextlib.closing(connect(path, LOOKING)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        replay(connection)
+        return drive(job(ReadTransaction(connection)))  # type: ignore[arg-type]
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

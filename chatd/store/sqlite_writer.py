@@ -7,15 +7,14 @@
 2. The jobs of a batch run together at first, without a savepoint each: hardly any fails after it has written. When one
    does, or breaks a constraint, the batch is undone and run again job by job, each within its own savepoint, so that
    what one has done wrong stays its own.
-3. What is written later (`Transaction.later`) goes in one call of the driver for each statement, whatever number of
-   jobs it is of: a message costs rows then, and no statements.
+3. What is written later (`Transaction.later`) goes into the journal (`store.sqlite_journal`): a batch of messages is
+   one row then. It goes on to its tables when nobody waits for a commit, or when there is enough of it.
 4. What transactions remember is true because nobody else can write between `BEGIN IMMEDIATE` and the commit, and
    because everything is forgotten when somebody else has written before (`PRAGMA data_version`: another worker,
    `chatd staff`), when a batch is undone, and when a statement has changed the table by itself.
 5. When the database itself fails (disk full, read-only, I/O error, locked for too long) the whole batch is undone and
    each of its jobs gets `StoreUnavailable`. The connection is thrown away and opened anew, for after a failed sync the
    state of the pages in memory is unknown: trying the sync again and believing it is how databases have lost data.
-6. Jobs are coroutines that never suspend here: the thread sends them one `None` and they run to their end.
 """
 
 from __future__ import annotations
@@ -27,17 +26,15 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Coroutine, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy import Table
+from typing import Any
 
 from chatd.errors import StoreUnavailable, Temporary
-from chatd.store.contract import ConstraintBroken, Done, InOrder, Job, Row, Statement
+from chatd.store.contract import ConstraintBroken, Done, Job, Transaction
 from chatd.store.memory import Memory
-
-T = TypeVar("T")
+from chatd.store.sqlite_journal import Journal, make_table
+from chatd.store.sqlite_link import connect, drive, explain
+from chatd.store.sqlite_transaction import WriteTransaction
 
 BATCH_JOBS_MAX = 1_000
 
@@ -45,20 +42,18 @@ CROWD_JOBS = 16
 """In a batch of so many, a commit is shared by enough to wait a little for the next ones, too."""
 
 QUEUE_JOBS_MAX = 20_000
-BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
-STATEMENTS_CACHED = 256
 
-PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}",
-    "PRAGMA cache_size = -16000",
-    # 16 MiB of pages: those that are written again and again are then copied into the database once.
-    "PRAGMA wal_autocheckpoint = 4000",
-    "PRAGMA journal_size_limit = 67108864",
-    "PRAGMA temp_store = MEMORY",
-)
+JOURNAL_ROWS_MAX = 8_000
+"""Above this, a batch settles the journal instead of adding to it: about 50 ms of work."""
+
+SLICE_ROWS = 256
+"""So many are settled at a time, as soon as nobody waits for a commit: about 2 ms of work."""
+
+SETTLE_SECONDS = 0.05
+"""After so long without a write the rest is settled, however little it is."""
+
+SETTLE_AGAIN_SECONDS = 5.0
+"""When settling fails, the next attempt waits so long."""
 
 logger = logging.getLogger("chatd.store")
 
@@ -70,108 +65,9 @@ class _RunApart(Exception):
     """A job of a batch has failed in a way that only its own savepoint could undo."""
 
 
-class WriteTransaction:
-    """Statements of the jobs of a batch, run on the writer's connection. `has_written` is the writer's to set back."""
-
-    __slots__ = ("_connection", "_memory", "_put_off", "_tables", "has_written", "optimistic")
-
-    def __init__(self, connection: sqlite3.Connection, memory: Memory, *, optimistic: bool) -> None:
-        self._connection = connection
-        self._memory = memory
-        self._tables = memory.tables
-        self._put_off: dict[Statement, tuple[dict[Hashable, tuple[Any, ...]], InOrder]] = {}
-        self.optimistic = optimistic
-        self.has_written = False
-
-    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
-        if self._put_off:
-            self.write_out()
-        if statement.writes:
-            self.has_written = True
-            if statement.changes is not None:
-                self._memory.forget(statement.changes)
-        sql, in_order = statement.for_sqlite()
-        return self._connection.execute(sql, in_order(parameters))
-
-    async def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        row: Row | None = self._execute(statement, parameters).fetchone()
-        return row
-
-    async def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        return self._execute(statement, parameters).fetchall()
-
-    async def run(self, statement: Statement, **parameters: Any) -> int:
-        return self._execute(statement, parameters).rowcount
-
-    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
-        self.has_written = True
-        found = self._put_off.get(statement)
-        if found is None:
-            found = self._put_off[statement] = ({}, statement.for_sqlite()[1])
-        rows, in_order = found
-        rows[len(rows) if key is None else key] = in_order(parameters)
-
-    def recall(self, table: Table, key: Hashable) -> Any:
-        rows = self._tables.get(table.name)
-        return None if rows is None else rows.get(key)
-
-    def remember(self, table: Table, key: Hashable, value: Any) -> None:
-        rows = self._tables.get(table.name)
-        if rows is None:
-            rows = self._tables[table.name] = {}
-        rows[key] = value
-
-    def write_out(self) -> None:
-        """Do what was put off."""
-        put_off, self._put_off = self._put_off, {}
-        for statement, (rows, _) in put_off.items():
-            self._connection.executemany(statement.for_sqlite()[0], rows.values())
-
-    def forget(self) -> None:
-        """The database has been taken back to an earlier point."""
-        self._put_off.clear()
-        self._memory.forget()
-
-
-def connect(path: Path, *, check_same_thread: bool = False) -> sqlite3.Connection:
-    """A connection with chatd's pragmas. Raises `sqlite3.Error`."""
-    connection = sqlite3.connect(
-        path,
-        isolation_level=None,  # transactions are begun and ended by the writer, never by the driver
-        check_same_thread=check_same_thread,
-        cached_statements=STATEMENTS_CACHED,
-    )
-    connection.row_factory = sqlite3.Row
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
-    return connection
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends (rule 6)."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    coroutine.close()
-    raise AssertionError("a job awaited something besides its transaction")
-
-
-def explain(error: sqlite3.Error) -> StoreUnavailable:
-    """The refusal for a failed database: says what kind of failure, never a path or a statement."""
-    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    reasons = {
-        "SQLITE_FULL": "the disk is full",
-        "SQLITE_READONLY": "the database is read-only",
-        "SQLITE_BUSY": "the database is locked by another program",
-        "SQLITE_LOCKED": "the database is locked by another program",
-        "SQLITE_CORRUPT": "the database is damaged",
-        "SQLITE_NOTADB": "the database is damaged",
-        "SQLITE_IOERR": "the disk reports an error",
-        "SQLITE_CANTOPEN": "the database cannot be opened",
-    }
-    reason = next((text for prefix, text in reasons.items() if name.startswith(prefix)), "the database failed")
-    return StoreUnavailable(f"not stored: {reason}; try again", reason=reason)
+async def _settled(tx: Transaction) -> None:
+    assert isinstance(tx, WriteTransaction)
+    tx.write_out()
 
 
 class Writer:
@@ -187,12 +83,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="chatd-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._memory = Memory()
+        self._journal = Journal()
+        self._settle_at = 0.0
+        self._version = 0
         self._closing = False
         self.batches = 0
         self.jobs = 0
 
     def start(self) -> None:
-        self._connection = connect(self._path)
+        self._connect()
         self._thread.start()
 
     def submit(self, job: Job[Any], done: Done) -> None:
@@ -205,6 +104,17 @@ class Writer:
             self._loop.call_soon(self._hand_over)
         self._arrived.append((job, done))
         self._unanswered += 1
+
+    async def settle(self) -> None:
+        """Return when all that was committed before stands in its tables. Raises `StoreUnavailable`, `Temporary`."""
+        settled: asyncio.Future[None] = self._loop.create_future()
+
+        def done(_: Any, error: BaseException | None) -> None:
+            if not settled.done():
+                settled.set_result(None) if error is None else settled.set_exception(error)
+
+        self.submit(_settled, done)
+        await settled
 
     async def close(self) -> None:
         if self._closing:
@@ -242,8 +152,43 @@ class Writer:
                 self.jobs += len(batch)
                 with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
                     self._loop.call_soon_threadsafe(self._hand_back, outcomes)
+        while not self._journal.is_settled and self._settle_slice():
+            pass
         if self._connection is not None:
             self._connection.close()
+
+    def _wait(self) -> list[Waiting] | None:
+        """What arrives next. Until then the journal is settled."""
+        while not self._journal.is_settled:
+            is_due = self._journal.rows >= SLICE_ROWS or not self._journal.is_known
+            pause = max(0.0 if is_due else SETTLE_SECONDS, self._settle_at - time.monotonic())
+            try:
+                return self._queue.get(timeout=pause) if pause else self._queue.get_nowait()
+            except queue.Empty:
+                self._settle_slice()
+        return self._queue.get()
+
+    def _settle_slice(self) -> bool:
+        """Returns whether it went well."""
+        try:
+            connection = self._connection or self._connect()
+            transaction = self._begin(connection, optimistic=False)
+            if not transaction.is_direct:
+                transaction.settle(SLICE_ROWS)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Nothing is lost: it stays in the journal.
+            logger.error("the journal could not be settled: %s", explain(error).facts.get("reason"))
+            self._throw_away()
+            self._settle_at = time.monotonic() + SETTLE_AGAIN_SECONDS
+            return False
+        transaction.committed()
+        return True
+
+    def _connect(self) -> sqlite3.Connection:
+        self._connection = connect(self._path)
+        make_table(self._connection)
+        return self._connection
 
     def _take(self, waiting: list[Waiting], crowd: int) -> bool:
         """Put what arrives behind what is left; wait for the first if there is none. If there was a crowd just now,
@@ -251,7 +196,7 @@ class Writer:
         each with a commit of its own. Returns whether it was the last."""
         was_idle = not waiting and self._queue.empty()
         if was_idle:
-            arrived = self._queue.get()
+            arrived = self._wait()
             if arrived is None:
                 return True
             waiting += arrived
@@ -277,9 +222,7 @@ class Writer:
 
     def _commit(self, batch: list[Waiting]) -> list[Outcome]:
         try:
-            connection = self._connection
-            if connection is None:
-                connection = self._connection = connect(self._path)
+            connection = self._connection or self._connect()
             try:
                 return self._commit_together(connection, batch)
             except _RunApart:
@@ -295,8 +238,16 @@ class Writer:
     def _begin(self, connection: sqlite3.Connection, *, optimistic: bool) -> WriteTransaction:
         connection.execute("BEGIN IMMEDIATE")
         # Asked inside, when nobody else can write any more until the commit.
-        self._memory.begin(connection.execute("PRAGMA data_version").fetchone()[0])
-        return WriteTransaction(connection, self._memory, optimistic=optimistic)
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._journal.forget()
+        has_forgotten = self._memory.begin(version)
+        transaction = WriteTransaction(connection, self._memory, self._journal, optimistic=optimistic)
+        if has_forgotten or not self._journal.is_known:
+            # What is in the journal and not in memory is nowhere where a job would look.
+            transaction.settle()
+        return transaction
 
     def _commit_together(self, connection: sqlite3.Connection, batch: list[Waiting]) -> list[Outcome]:
         """Raises `_RunApart`."""
@@ -313,14 +264,16 @@ class Writer:
                     if transaction.has_written:
                         raise _RunApart from error
                     outcomes.append((done, None, error))  # most refusals: there is nothing to undo
-            transaction.write_out()
-        except sqlite3.IntegrityError as error:
+            transaction.put_away(JOURNAL_ROWS_MAX)
+        except (sqlite3.IntegrityError, ConstraintBroken) as error:
             raise _RunApart from error
         connection.execute("COMMIT")
+        transaction.committed()
         return outcomes
 
     def _commit_apart(self, connection: sqlite3.Connection, batch: list[Waiting]) -> list[Outcome]:
         transaction = self._begin(connection, optimistic=False)
+        transaction.write_out()
         outcomes: list[Outcome] = []
         for job, done in batch:
             connection.execute("SAVEPOINT job")
@@ -344,10 +297,12 @@ class Writer:
             connection.execute("RELEASE job")
             outcomes.append((done, None, failure))
         connection.execute("COMMIT")
+        transaction.committed()
         return outcomes
 
     def _throw_away(self) -> None:
         self._memory.forget()
+        self._journal.forget()
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):

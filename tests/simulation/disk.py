@@ -8,24 +8,30 @@ hears no answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import tempfile
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
 from chatd.errors import StoreUnavailable
+from chatd.store import contract
 from chatd.store.contract import Done, Job, OutcomeUnknown, Row, Statement
-from chatd.store.sqlite_writer import PRAGMAS, Outcome, Waiting, Writer, drive
+from chatd.store.sqlite_journal import make_table, replay
+from chatd.store.sqlite_link import WRITING, drive
+from chatd.store.sqlite_writer import Outcome, Waiting, Writer
 from tests.door import empty_database
 
 T = TypeVar("T")
 
 READ_SECONDS_MAX = 0.03
 COMMIT_SECONDS_MAX = 0.03
+SETTLED_BY_READER = 0.3
+"""The chance that a read has part of the journal settled: so it is sometimes empty and sometimes long."""
 MEMORY = Path("/dev/shm")
 
 
@@ -64,12 +70,12 @@ class Disk:
         self.operator = self.connect(self.path)
         """Of whoever looks from outside: the checks, and an operator."""
 
-    def connect(self, path: Path, *, check_same_thread: bool = False) -> sqlite3.Connection:
+    def connect(self, path: Path) -> sqlite3.Connection:
         """In place of `sqlite_writer.connect`."""
         connection = sqlite3.connect(path, isolation_level=None, cached_statements=256, factory=Connection)
         connection.disk = self
         connection.row_factory = sqlite3.Row
-        for pragma in PRAGMAS:
+        for pragma in WRITING:
             connection.execute(pragma)
         connection.execute("PRAGMA synchronous = OFF")  # there is no power here that could go
         # A query that leaves something to chance leaves it to the seed.
@@ -83,12 +89,25 @@ class Disk:
         self._directory.cleanup()
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
-        """For the checks."""
-        return self.operator.execute(sql, parameters).fetchall()
+        """For the checks: of all that is committed."""
+        with self._settled():
+            return self.operator.execute(sql, parameters).fetchall()
 
     def look(self, job: Job[T]) -> T:
-        """Run a job that reads."""
-        return drive(job(_ReadTransaction(self.operator)))  # type: ignore[arg-type]
+        """Run a job that reads all that is committed."""
+        with self._settled():
+            return drive(job(_ReadTransaction(self.operator)))  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """As a reader of the real store does when the writer cannot settle the journal."""
+        self.operator.execute("BEGIN")
+        try:
+            make_table(self.operator)
+            replay(self.operator)
+            yield
+        finally:
+            self.operator.execute("ROLLBACK")
 
     def commit(self, writer: Writer, batch: list[Waiting]) -> list[Outcome]:
         """All of it or, when the disk fails, nothing of it."""
@@ -130,7 +149,7 @@ class _ReadTransaction:
     def remember(self, table: Table, key: Hashable, value: Any) -> None: ...
 
 
-class Store:
+class Store(contract.Store):
     """One node's way to the disk (`store.contract.Store`)."""
 
     def __init__(self, disk: Disk) -> None:
@@ -151,26 +170,14 @@ class Store:
         if len(self._waiting) == 1:
             self._disk.loop.call_later(self._disk.chance.uniform(0, COMMIT_SECONDS_MAX), self._commit)
 
-    async def write(self, job: Job[T], *, shop: str | None = None) -> T:
-        future: asyncio.Future[T] = self._disk.loop.create_future()
-
-        def done(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        self.submit(job, done, shop=shop)
-        return await future
-
     async def read(self, job: Job[T]) -> T:
         await self._pass_time(READ_SECONDS_MAX)
         if self.is_dead:
             raise StoreUnavailable("the node is dead")
         if self._disk.is_away:
             raise StoreUnavailable("not read: the disk is away; try again")
+        if self._disk.chance.random() < SETTLED_BY_READER:
+            self._writer._settle_slice()
         result = self._disk.look(job)
         await self._pass_time(READ_SECONDS_MAX)
         return result

@@ -321,7 +321,7 @@ def seams(world: Callable[[], World]) -> Iterator[None]:
     logging.getLogger("asyncio").addHandler(handler)
     with (
         patch.object(app, "make_store", lambda settings: world().make_store(settings)),
-        patch.object(sqlite_writer, "connect", lambda path, **options: world().disk.connect(path, **options)),
+        patch.object(sqlite_writer, "connect", lambda path: world().disk.connect(path)),
         patch.object(app, "_make_link", lambda settings: world().make_link(settings)),
         patch.object(app, "make_transport", lambda settings: world().make_transport(settings)),
         patch.object(courier, "Composer", composer),

@@ -29,7 +29,8 @@ from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
 from chatd.store.estimates import write_estimates
 from chatd.store.opening import require_driver, with_place
-from chatd.store.sqlite_writer import explain
+from chatd.store.sqlite_journal import make_table, replay
+from chatd.store.sqlite_link import connect, explain
 
 COPIES_KEPT = 5
 
@@ -81,7 +82,10 @@ def migrate(settings: Settings) -> MigrationReport:
             report = check(settings)
             if not report.changed:
                 return report
-            copy = None if report.before is None else _copy(path, report.before)
+            copy = None
+            if report.before is not None:
+                _settle(path)
+                copy = _copy(path, report.before)
             with _connected(path) as connection:
                 _upgrade(connection)
             return MigrationReport(before=report.before, after=report.after, copy_path=copy)
@@ -195,6 +199,15 @@ def _alone(path: Path) -> Iterator[None]:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _settle(path: Path) -> None:
+    """What stands in the journal is meant for the tables as they are before the migration."""
+    with contextlib.closing(connect(path)) as connection:
+        make_table(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        replay(connection)
+        connection.execute("COMMIT")
 
 
 def _copy(path: Path, revision: str) -> Path:
