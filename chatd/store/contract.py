@@ -71,13 +71,17 @@ class Statement:
     Parameters are named as in the statement; every one must be given. `changes` is the name of the table that it writes
     to, None when it only reads. `remembered`: whoever runs it keeps right what transactions remember. `unique`: columns
     of which somebody may give values that a row of the table has already. Put off, its key is the tuple of them, and
-    a second one with the same key is `ConstraintBroken`.
+    a second one with the same key is `ConstraintBroken`. `sure`: besides `unique` it can break no constraint, so that a
+    store may carry it out after its commit.
     """
 
-    __slots__ = ("_finding_taken", "_postgres", "_sqlite", "changes", "core", "unique", "writes")
+    __slots__ = ("_finding_taken", "_postgres", "_sqlite", "changes", "core", "sure", "unique", "writes")
 
-    def __init__(self, core: ClauseElement, *, remembered: bool = False, unique: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, core: ClauseElement, *, remembered: bool = False, sure: bool = False, unique: tuple[str, ...] = ()
+    ) -> None:
         self.core = core
+        self.sure = sure
         self.unique = unique
         self._finding_taken: str | None = None
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))

@@ -40,7 +40,7 @@ _raise_shop_head = Statement(
     update(shops).where(_this_shop).values(head=shops.c.head + bindparam("count")).returning(shops.c.head),
     remembered=True,
 )
-_set_shop_head = Statement(update(shops).where(_this_shop).values(head=bindparam("new_head")))
+_set_shop_head = Statement(update(shops).where(_this_shop).values(head=bindparam("new_head")), sure=True)
 _raise_customer_head = Statement(
     update(customers)
     .where(*_this_customer)
@@ -48,8 +48,8 @@ _raise_customer_head = Statement(
     .returning(customers.c.head),
     remembered=True,
 )
-_set_customer_head = Statement(update(customers).where(*_this_customer).values(head=bindparam("new_head")))
-_insert = Statement(insert(events))
+_set_customer_head = Statement(update(customers).where(*_this_customer).values(head=bindparam("new_head")), sure=True)
+_insert = Statement(insert(events), sure=True)  # nobody else has these numbers
 _forget = Statement(
     text(
         "DELETE FROM events WHERE (shop_id, number) IN (SELECT shop_id, number FROM events"

@@ -58,14 +58,16 @@ _say = Statement(
         last_author=bindparam("author"),
         last_text=bindparam("text"),
         replied=bindparam("by_staff"),
-    )
+    ),
+    sure=True,
 )
 # What was seen was delivered, so there are two who set this mark; in whatever order they do, it only rises.
 _delivered = case((conversations.c.delivered < bindparam("upto"), bindparam("upto")), else_=conversations.c.delivered)
-_deliver = Statement(update(conversations).where(*_this).values(delivered=_delivered))
-_seen_by_shop = Statement(update(conversations).where(*_this).values(seen_by_shop=bindparam("upto")))
+_deliver = Statement(update(conversations).where(*_this).values(delivered=_delivered), sure=True)
+_seen_by_shop = Statement(update(conversations).where(*_this).values(seen_by_shop=bindparam("upto")), sure=True)
 _seen_by_customer = Statement(
-    update(conversations).where(*_this).values(seen_by_customer=bindparam("upto"), delivered=_delivered)
+    update(conversations).where(*_this).values(seen_by_customer=bindparam("upto"), delivered=_delivered),
+    sure=True,
 )
 _set_state = Statement(
     update(conversations).where(*_this).values(state=bindparam("new_state")),
@@ -76,7 +78,8 @@ _read = Statement(
         "INSERT INTO reads (shop_id, staff_id, conversation_id, incoming_seen)"
         " VALUES (:shop, :staff, :conversation, :seen)"
         " ON CONFLICT (shop_id, staff_id, conversation_id) DO UPDATE SET incoming_seen = excluded.incoming_seen"
-    )
+    ),
+    sure=True,
 )
 _introduce = Statement(
     update(customers)

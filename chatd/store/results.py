@@ -14,7 +14,7 @@ _find = Statement(
         results.c.client_id == bindparam("client_id"),
     )
 )
-_keep = Statement(insert(results), unique=("shop_id", "actor_id", "client_id"))
+_keep = Statement(insert(results), sure=True, unique=("shop_id", "actor_id", "client_id"))
 _forget = Statement(delete(results).where(results.c.at < bindparam("before")))
 
 

@@ -13,8 +13,9 @@ Nobody can see the difference:
 * Whoever reads and finds entries has the writer settle them, then reads (`store.sqlite_reader`).
 * An entry says all by itself, in SQL. Whoever opens the database later finds it and settles it by `replay`, whether
   that is another process, the start after a crash, or the migration to a version with other tables.
-* What would break a constraint must be refused before it is acknowledged. A statement says which columns of its table
-  hold one row for each of their values (`Statement.unique`), and those are looked for before an entry is written.
+* What would break a constraint must be refused before it is acknowledged. Only statements that can break none
+  (`Statement.sure`) stand in an entry, and what may be there once (`Statement.unique`) is looked for before one is
+  written.
 
 The table is the writer's own and not part of the schema: PostgreSQL has none.
 """

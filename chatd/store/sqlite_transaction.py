@@ -25,6 +25,7 @@ class WriteTransaction:
         "_put_off",
         "_replayed",
         "_settled",
+        "_sure",
         "_tables",
         "_written",
         "has_written",
@@ -40,6 +41,7 @@ class WriteTransaction:
         self._put_off: PutOff = {}
         self._in_order: dict[Statement, InOrder] = {}
         self._settled = 0
+        self._sure = True
         self._written: Entry | None = None
         self._replayed = False
         self.is_direct = False
@@ -73,6 +75,7 @@ class WriteTransaction:
         if rows is None:
             rows = self._put_off[statement] = {}
             self._in_order[statement] = statement.for_sqlite()[1]
+            self._sure = self._sure and statement.sure
         if statement.unique and key in rows:
             raise ConstraintBroken("a row that may be there once was put off twice")
         rows[self._journal.next_key() if key is None else key] = self._in_order[statement](parameters)
@@ -106,9 +109,9 @@ class WriteTransaction:
         carry_out(self._connection, put_off)
 
     def put_away(self, journal_rows_max: int) -> None:
-        """Before the commit: what is put off goes into the journal, or to its tables if they are up to date or the
-        journal has too much in it. Raises `ConstraintBroken`."""
-        if self.is_direct or self._journal.rows > journal_rows_max:
+        """Before the commit: what is put off goes into the journal; or to its tables if they are up to date, if the
+        journal has too much in it, or if it is only known then whether it can be done. Raises `ConstraintBroken`."""
+        if self.is_direct or not self._sure or self._journal.rows > journal_rows_max:
             self.write_out()
         elif self._put_off:
             if is_taken(self._connection, self._put_off):
