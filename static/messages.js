@@ -101,14 +101,6 @@ class MessagesPage {
     root.adoptedStyleSheets = await loadStyles(shop.colour);
     document.title = words.t("page_title", { shop: shop.name });
     this.view = new ConversationView({ chat, words, shop, isShown: () => true, introducible: false });
-    const status = h("p.status", { role: "status" });
-    const draw = () => {
-      const there = chat.state?.shop_online === true;
-      status.classList.toggle("there", there);
-      status.textContent = words.t(there ? "shop_online" : "shop_away");
-    };
-    chat.addEventListener("change", draw);
-    draw();
     root.append(
       h(
         "section.panel.page",
@@ -117,7 +109,7 @@ class MessagesPage {
           "header.top",
           null,
           avatar(shop.name, "shop"),
-          h("div.names", null, h("h1", { title: shop.name }, h("bdi", null, shop.name)), status),
+          h("div.names", null, h("h1", { title: shop.name }, h("bdi", null, shop.name)), this.view.status),
         ),
         this.view.element,
       ),

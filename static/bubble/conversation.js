@@ -3,9 +3,9 @@
  * The conversation as a customer has it before their eyes: the thread, how things stand, where replies go, the field.
  * The bubble's panel and the hosted page both show this.
  *
- * Promises: the state of the connection is always told in words; the introduction is asked for once, after the first
- * message (or before it, when the shop wants that), and can be skipped, also by writing on; whoever skips it reads that
- * no mail can reach them.
+ * Promises: the state of the connection is always told in words, and what cannot be known without one is not claimed; the
+ * introduction is asked for once, after the first message (or before it, when the shop wants that), and can be skipped,
+ * also by writing on; whoever skips it reads that no mail can reach them.
  * Leaves to others: what there is to show (`chat.js`), the frame around (`panel.js`, `messages.js`).
  */
 
@@ -77,6 +77,8 @@ export class ConversationView {
       send: (text) => chat.say(text),
       typing: (on) => chat.typing(on),
     });
+    /** Whether somebody of the shop is there. It stands in the head of whoever shows this view. */
+    this.status = h("p.status", { role: "status" });
     this.stateLine = h("p.told.state", { role: "status", hidden: true });
     this.repliesLine = h("p.told", { hidden: true });
     this.before = h("div.before", { hidden: true });
@@ -154,6 +156,11 @@ export class ConversationView {
         offline: "offline",
         ended: "ended",
       }[status] ?? "";
+    // Without a connection nobody knows whether the shop is there, so nothing is said of it.
+    const there = text ? undefined : this.chat.state?.shop_online;
+    this.status.classList.toggle("there", there === true);
+    const words = there === undefined ? "" : this.t(there ? "shop_online" : "shop_away");
+    if (this.status.textContent !== words) this.status.textContent = words;
     if (this.stateLine.dataset.text === text) return;
     this.stateLine.dataset.text = text;
     this.stateLine.hidden = !text;

@@ -53,7 +53,6 @@ export class Panel {
     const { t, locale } = words;
     const chat = new Chat(this.session);
     this.conversation = new ConversationView({ chat, words, shop: settings, isShown: () => this.opened });
-    this.status = h("p.status", { role: "status" });
     this.element = h(
       "section",
       {
@@ -70,18 +69,11 @@ export class Panel {
         "header.top",
         null,
         avatar(settings.name, "shop"),
-        h("div.names", null, h("h2", { title: settings.name }, h("bdi", null, settings.name)), this.status),
+        h("div.names", null, h("h2", { title: settings.name }, h("bdi", null, settings.name)), this.conversation.status),
         h("button.round", { type: "button", "aria-label": t("close"), onclick: this.askToClose }, icon("close")),
       ),
       this.conversation.element,
     );
-    const drawStatus = () => {
-      const there = chat.state?.shop_online;
-      this.status?.classList.toggle("there", there === true);
-      if (this.status) this.status.textContent = there === undefined ? "" : t(there ? "shop_online" : "shop_away");
-    };
-    drawStatus();
-    chat.addEventListener("change", drawStatus, { signal });
     this.fullScreen = matchMedia(FULL_SCREEN);
     this.fullScreen.addEventListener("change", () => this.#fit(), { signal });
     followView(this.element, signal);

@@ -43,9 +43,12 @@ async def test_what_was_written_without_a_network_arrives_once_after_a_reload(
     await mia.open_chat()
     await mia.say("Before the tunnel.")
     await leo.open("Before the tunnel.")
+    there = mia.panel.get_by_text("We’re here now")
+    await expect(there).to_be_visible()
 
     await mia.context.set_offline(True)
     await expect(mia.panel.get_by_text("Offline: will be sent when you are back.")).to_be_visible()
+    await expect(there).to_be_hidden()  # nobody can know it now
     await mia.say("In the tunnel, one.")
     await mia.say("In the tunnel, two.")
     await expect(mia.message("In the tunnel, two.")).to_contain_text("Not sent yet")
@@ -63,6 +66,7 @@ async def test_what_was_written_without_a_network_arrives_once_after_a_reload(
     expected = ["Before the tunnel.", "Are you there?", "In the tunnel, one.", "In the tunnel, two."]
     assert await leo.texts() == expected
     assert await mia.texts() == expected
+    await expect(there).to_be_visible()
 
 
 async def test_a_connection_that_died_in_silence_is_noticed_on_both_sides_and_nothing_is_lost(
