@@ -2,13 +2,16 @@
 /**
  * Finds the links in what somebody wrote.
  *
- * Promises: only `http:` and `https:` become links, whatever else the words pretend to be; the text shown is the text
- * written, character by character, so that a link never says another address than the one it opens.
+ * Promises: only `http:` and `https:` become links, whatever else the words pretend to be, and `www.` stands for the latter;
+ * the text shown is the text written, character by character, so that a link never says another address than the one it
+ * opens. Mails do the same (`chatd/notify/web_addresses.py`).
  */
 
 // Controls that turn the direction of writing end an address: with them "exe.gnp" can be made to look like "png.exe".
-const ADDRESS = /\bhttps?:\/\/[^\s<>"'`\u0000-\u001f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]+/giu;
+const ADDRESS = /\b(?:https?:\/\/|www\.(?=[^\s.]+\.[^\s.]))[^\s<>"'`\u0000-\u001f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]+/giu;
 const SENTENCE_END = /[.,;:!?…。、，！？；：»”’*_~]+$/u;
+/** A word that goes on before "www." is no address of its own: mia@www.example.com. */
+const NOT_BEFORE = "@/.-";
 const BRACKETS = [
   ["(", ")"],
   ["[", "]"],
@@ -41,7 +44,7 @@ function withoutSentence(found) {
 /** @param {string} address @returns {string | null} */
 function safe(address) {
   try {
-    const url = new URL(address);
+    const url = new URL(/^www\./i.test(address) ? `https://${address}` : address);
     return (url.protocol === "https:" || url.protocol === "http:") && url.hostname ? url.href : null;
   } catch {
     return null;
@@ -59,8 +62,8 @@ export function segmentsOf(text) {
   for (const match of text.matchAll(ADDRESS)) {
     const address = withoutSentence(match[0]);
     const href = safe(address);
-    if (href === null) continue;
     const start = /** @type {number} */ (match.index);
+    if (href === null || (start > 0 && NOT_BEFORE.includes(text[start - 1]))) continue;
     if (start > done) segments.push({ text: text.slice(done, start) });
     segments.push({ text: address, href });
     done = start + address.length;

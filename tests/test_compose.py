@@ -242,13 +242,26 @@ def test_the_html_has_one_link_and_loads_nothing(composer: Composer) -> None:
     assert "prefers-color-scheme: dark" in html
 
 
+def test_addresses_that_staff_wrote_are_links(composer: Composer) -> None:
+    html = part(composed(composer, messages=said("See www.shop.example/a?b=1&c=2.")), "html")
+    assert '<a href="https://www.shop.example/a?b=1&amp;c=2" target="_blank" rel="noopener noreferrer"' in html
+    assert ">www.shop.example/a?b=1&amp;c=2</a>." in html
+
+
+def test_names_are_never_links(composer: Composer) -> None:
+    address = "https://evil.example"
+    message = DigestMessage(at=NOW, author=address, text="Yes.")
+    page = Page(part(composed(composer, shop_name=address, customer_name=address, messages=[message]), "html"))
+    assert address not in [value for _, value in page.attributes]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "<script>alert(1)</script>",
         '"><img src=x onerror=alert(1)>',
         "{{ 7 * 7 }}{% raw %}",
-        "</td></table><a href='https://evil.example'>Reply</a>",
+        "</td></table><a href='javascript:alert(1)'>Reply</a>",
         "&lt;b&gt;",
     ],
 )

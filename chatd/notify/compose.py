@@ -2,7 +2,8 @@
 
 Promises: whatever people call themselves or write, the mail has one sender, one recipient and the headers below, and
 its HTML holds their words as text. The same digest composed again has the same Message-ID. It loads nothing from
-anywhere, is whole without pictures, and promises nothing that does not work: answering is by the button.
+anywhere, is whole without pictures, and promises nothing that does not work: answering is by the button. It links to
+nothing else than that and what staff wrote.
 
 A person of the shop has written what it tells, so it carries no `Auto-Submitted` (RFC 3834 section 2: that is for what
 no human has sent). It has no `List-Unsubscribe` as long as there is nothing behind it.
@@ -24,6 +25,7 @@ from chatd.config import Settings
 from chatd.notify import headers
 from chatd.notify.links import DAY_MS, ReplyLink, make_link, reply_url
 from chatd.notify.texts import MailTexts, date, texts_for, time
+from chatd.notify.web_addresses import Segment, segments_of
 from chatd.resources import templates_directory
 from chatd.store.digests import Digest, DigestMessage
 from chatd.store.time_zones import time_zone
@@ -55,7 +57,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     initial: str
     time: str
-    messages: list[list[str]]  # each as its lines
+    messages: list[list[list[Segment]]]  # each as its lines, and those as what is a link and what is not
 
 
 class Composer:
@@ -141,7 +143,7 @@ def groups_of(digest: Digest, texts: MailTexts) -> list[Group]:
     before: DigestMessage | None = None
     zone = time_zone(digest.shop_time_zone)
     for message in digest.messages:
-        lines = lines_of(message.text)
+        lines = [segments_of(line) for line in lines_of(message.text)]
         if before is not None and before.author == message.author and message.at - before.at < GROUP_MS:
             groups[-1].messages.append(lines)
         else:

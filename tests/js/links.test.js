@@ -2,9 +2,12 @@
 /** What of a message becomes a link. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import { isEmojiOnly, segmentsOf } from "../../static/links.js";
+
+const golden = JSON.parse(readFileSync(new URL("../golden/web_addresses.json", import.meta.url), "utf-8"));
 
 /** @param {string} text */
 const links = (text) =>
@@ -36,6 +39,17 @@ describe("links", () => {
       "vbscript:x",
     ]) {
       assert.deepEqual(links(text), [], text);
+    }
+  });
+
+  test("are those of the golden cases, as in a mail", () => {
+    for (const { text, links: expected } of golden.cases) {
+      const found = segmentsOf(text).filter((segment) => segment.href);
+      assert.deepEqual(
+        found.map((segment) => [segment.text, segment.href]),
+        expected.map((/** @type {string[]} */ [words, href]) => [words, new URL(href).href]),
+        text,
+      );
     }
   });
 
