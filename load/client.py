@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 OPEN_SECONDS = 20.0
 IN_FLIGHT_MAX = 16_384
-_RING = IN_FLIGHT_MAX - 1
 
 
 @dataclass(frozen=True)
@@ -288,13 +287,13 @@ class Sender:
         "_awaited",
         "_expected",
         "_framed",
+        "_sent_ns",
         "client",
         "counter",
         "in_flight",
         "name",
         "receivers",
         "refused",
-        "sent_ns",
         "unacked",
     )
 
@@ -308,8 +307,9 @@ class Sender:
         self.in_flight = 0
         self.unacked: set[int] = set()
         self.refused: set[int] = set()
-        self.sent_ns = [0] * IN_FLIGHT_MAX
-        self._awaited = [0] * IN_FLIGHT_MAX
+        # Of what is under way only: a storm has ten thousand senders, and most of them say two messages.
+        self._sent_ns: dict[int, int] = {}
+        self._awaited: dict[int, int] = {}
         dialect = client.dialect
         self._acknowledged = dialect.acknowledges
         self._expected = len(receivers) + dialect.acknowledges
@@ -323,9 +323,8 @@ class Sender:
         frames = []
         now = perf_counter_ns()
         for counter in range(self.counter + 1, self.counter + count + 1):
-            slot = counter & _RING
-            self.sent_ns[slot] = now
-            self._awaited[slot] = self._expected
+            self._sent_ns[counter] = now
+            self._awaited[counter] = self._expected
             frames.append(self._framed.at(counter))
             if self._acknowledged:
                 self.unacked.add(counter)
@@ -335,37 +334,41 @@ class Sender:
 
     def settle(self, counter: int) -> bool:
         """One of those that were awaited has come; whether it was the last."""
-        slot = counter & _RING
-        self._awaited[slot] -= 1
-        if self._awaited[slot] == 0:
-            self.in_flight -= 1
-            return True
-        return False
+        left = self._awaited.get(counter, 0) - 1
+        if left > 0:
+            self._awaited[counter] = left
+        return left == 0 and self._forget(counter)
 
     def settle_run(self, counter: int, count: int) -> bool:
         """`settle` for several that follow one another; whether it was the last for any."""
         before = self.in_flight
         awaited = self._awaited
         for one in range(counter, counter + count):
-            slot = one & _RING
-            awaited[slot] -= 1
-            if awaited[slot] == 0:
-                self.in_flight -= 1
+            left = awaited.get(one, 0) - 1
+            if left > 0:
+                awaited[one] = left
+            elif left == 0:
+                self._forget(one)
         return self.in_flight < before
 
     def give_up(self, counter: int) -> None:
         """Nobody is going to hear this one: it was refused."""
-        slot = counter & _RING
         self.unacked.discard(counter)
         self.refused.add(counter)
-        if self._awaited[slot] > 0:
-            self._awaited[slot] = 0
-            self.in_flight -= 1
+        if counter in self._awaited:
+            self._forget(counter)
+
+    def _forget(self, counter: int) -> bool:
+        """It is no longer under way. Returns True."""
+        del self._awaited[counter]
+        self._sent_ns.pop(counter, None)
+        self.in_flight -= 1
+        return True
 
     def forget_times(self) -> None:
         """Whoever should hear what is under way is not there: how long it takes says nothing of the server."""
-        for counter in range(max(1, self.counter - self.in_flight + 1), self.counter + 1):
-            self.sent_ns[counter & _RING] = 0
+        self._sent_ns.clear()
 
     def sent_at(self, counter: int) -> int:
-        return self.sent_ns[counter & _RING]
+        """0 when it is not under way, or its time says nothing."""
+        return self._sent_ns.get(counter, 0)

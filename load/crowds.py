@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from load.client import Client, Cut, Sender
-from load.measure import Meter, rounded
+from load.measure import Meter, collector_off, rounded
 from load.scenarios import OPENED_AT_ONCE, Plan, Run, introduce, open_pairs, run_of, words
 from load.systems import Running
 from load.traffic import Progress, Traffic, open_all, until
@@ -29,6 +29,9 @@ STORM_SECONDS_MAX = 120.0
 SAID_AT_ONCE = 100
 RETRY_SECONDS = (0.2, 1.0)
 BYSTANDERS_PER_SECOND = 50.0
+CONNECTED_PER_TURN = 20
+"""All come at once, within a second or so: as fast as one process connects without keeping the bystanders from being
+heard, who share its loop."""
 
 
 async def idle(running: Running, plan: Plan, progress: Progress) -> list[Run]:
@@ -136,19 +139,20 @@ async def storm(running: Running, plan: Plan, progress: Progress) -> list[Run]:
 
         progress(f"{workload}  {len(crowd):,} come back at once")
         resumes = sum(customer.resumes for customer in crowd)
-        async with beside.paced(bystanders, per_second=BYSTANDERS_PER_SECOND):
-            await asyncio.sleep(plan.warm_seconds)
-            measuring = asyncio.create_task(
-                beside.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
-            )
-            await asyncio.sleep(0)
-            cpu, start = meter.cpu_seconds(), time.perf_counter()
-            tries = await _come_back(crowd, start + STORM_SECONDS_MAX)
-            back_seconds = time.perf_counter() - start
-            await until(lambda: all(not sender.in_flight for sender in answering), STORM_SECONDS_MAX)
-            caught_up_seconds = time.perf_counter() - start
-            cpu_back = None if cpu is None else (meter.cpu_seconds() or 0.0) - cpu
-            span = await measuring
+        with collector_off():
+            async with beside.paced(bystanders, per_second=BYSTANDERS_PER_SECOND):
+                await asyncio.sleep(plan.warm_seconds)
+                measuring = asyncio.create_task(
+                    beside.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
+                )
+                await asyncio.sleep(0)
+                cpu, start = meter.cpu_seconds(), time.perf_counter()
+                tries = await _come_back(crowd, start + STORM_SECONDS_MAX)
+                back_seconds = time.perf_counter() - start
+                await until(lambda: all(not sender.in_flight for sender in answering), STORM_SECONDS_MAX)
+                caught_up_seconds = time.perf_counter() - start
+                cpu_back = None if cpu is None else (meter.cpu_seconds() or 0.0) - cpu
+                span = await measuring
         await traffic.settle()
         await beside.settle()
         faults = traffic.judge()
@@ -203,4 +207,9 @@ async def _come_back(clients: Sequence[Client], end: float) -> list[int]:
                 break
         return tries
 
-    return await asyncio.gather(*(come_back(client) for client in clients))
+    coming = []
+    for number, client in enumerate(clients):
+        coming.append(asyncio.create_task(come_back(client)))
+        if number % CONNECTED_PER_TURN == CONNECTED_PER_TURN - 1:
+            await asyncio.sleep(0)
+    return await asyncio.gather(*coming)
