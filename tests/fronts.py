@@ -18,6 +18,7 @@ from chatd.config import Settings
 from chatd.live.wheel import Wheel
 from chatd.web.admission import Front
 from chatd.web.handshake import Accepted, Refused, answer_handshake
+from chatd.web.intake import READS_PER_TURN
 from chatd.web.security import Guard, Refusals, facts_of
 from tests.door import Server, serving
 
@@ -78,7 +79,14 @@ class Echoes:
 class House:
     """An application behind a front, with short deadlines."""
 
-    def __init__(self, *, slow_after_seconds: float = 0.3, connections_max: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        slow_after_seconds: float = 0.3,
+        connections_max: int | None = None,
+        reads_per_turn: int = READS_PER_TURN,
+        **settings: Any,
+    ) -> None:
         values: dict[str, Any] = {"base_url": BASE, "handshake_timeout_seconds": 0.4, "request_body_bytes_max": 2_000}
         self.settings = Settings(**values | settings)
         self.sockets = Echoes()
@@ -101,6 +109,7 @@ class House:
                 connections_max=connections_max,
                 slow_after_seconds=slow_after_seconds,
                 linger_seconds=0.5,
+                reads_per_turn=reads_per_turn,
             )
             yield {"front": self.front}
             wheel.stop()

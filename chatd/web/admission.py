@@ -19,6 +19,7 @@ from chatd.config import Settings
 from chatd.live.wheel import Wheel
 from chatd.web.addresses import AddressCounts
 from chatd.web.handshake import Accepted, Refused
+from chatd.web.intake import READS_PER_TURN, Intake
 from chatd.web.security import Answer, base_headers
 
 FILES_RESERVED = 64  # of the open files, for the database, uploads, mail and the log
@@ -80,6 +81,7 @@ class Front:
         connections_max: int | None = None,
         slow_after_seconds: float = SLOW_AFTER_SECONDS,
         linger_seconds: float = LINGER_SECONDS,
+        reads_per_turn: int = READS_PER_TURN,
     ) -> None:
         self.settings = settings
         self.wheel = wheel
@@ -91,6 +93,7 @@ class Front:
         self.lingering_max = min(LINGERING_MAX, _files_reserved() // 2)
         self.connections = 0
         self.lingering = 0
+        self.intake = Intake(reads_per_turn)
         self._headers = b"".join(b"%b: %b\r\n" % header for header in base_headers(settings).items())
 
     def admit(self, address: str) -> Place | Answer:

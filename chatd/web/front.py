@@ -16,6 +16,9 @@ it takes heads of any size and any number of connections from one address. Here:
 | connections at all | what the limit of open files leaves | 503, closed |
 | requests ahead of their answers (pipelining) | 8 | closed after the current answer |
 
+What comes is looked at so many reads in a turn of the loop (`web.intake`); what waits for its turn is bounded, and the
+deadlines above do not run meanwhile.
+
 No bound is moved by a byte that arrives. There is no timer of its own: the wheel looks at each connection twice a
 second.
 
@@ -84,6 +87,7 @@ class FrontProtocol(HttpToolsProtocol):
         self._unread_most = 0
         self._stopped_by: Answer | None = None
         self._deaf = False  # nothing that still comes is looked at
+        self._kept = b""  # what has come and waits for its turn
         self._place: Place | None = None
         self._working: RequestResponseCycle | None = None
         # One normal form, so that an IPv4 address counts as itself on a dual-stack listener.
@@ -107,6 +111,29 @@ class FrontProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------------ bytes in
 
     def data_received(self, data: bytes) -> None:
+        if self._kept:
+            self._kept += data
+            self.flow.pause_reading()  # it has had its say
+        elif self._front.intake.admits():
+            self._read(data)
+        else:
+            self._kept = data
+            self._front.intake.stand_in_line(self)
+
+    def read_on(self) -> None:
+        """The intake's side: it is this one's turn."""
+        data, self._kept = self._kept, b""
+        if self._phase is Phase.GONE:
+            return
+        try:
+            self.flow.resume_reading()
+            self._read(data)
+        except Exception:
+            # As the loop does where it calls itself: told, and the connection ends.
+            self.logger.exception("a connection failed")
+            self.transport.abort()
+
+    def _read(self, data: bytes) -> None:
         if self._phase is Phase.LINGERING:
             self._lingered_bytes += len(data)
             if self._lingered_bytes > LINGER_BYTES_MAX:
@@ -254,7 +281,7 @@ class FrontProtocol(HttpToolsProtocol):
         return now + self._look_seconds()
 
     def _check_reading(self, now: float, elapsed: float) -> None:
-        if self.flow.read_paused:
+        if self.flow.read_paused or self._kept:
             self._since = now  # it is us who keep the client waiting
         elif self._phase is Phase.HEAD:
             if elapsed > self._front.settings.handshake_timeout_seconds:
