@@ -129,10 +129,10 @@ def tell_every_customer() -> None:
     """An event goes to all customers of the shop (G8)."""
 
     def all_of_them(feed: hub.Feed, publications: list[Any]) -> dict[str, list[Any]]:
-        events = [(one.customer_number, one.conversation, one.record) for one in publications if one.customer_number]
-        return dict.fromkeys(feed.customers, events) if events else {}
+        numbered = [(one.customer_number, one) for one in publications if one.customer_number is not None]
+        return dict.fromkeys(feed.customers, numbered) if numbered else {}
 
-    hub._by_customer = all_of_them
+    _replace(hub, "_by_customer", all_of_them)
 
 
 def leave_a_reader_behind() -> None:

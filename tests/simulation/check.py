@@ -215,7 +215,8 @@ def check_mails(world: World) -> None:
         must(row is not None, f"{mail.message_id} is no mail of the outbox")
         assert row is not None
         must(mail.recipient == row["email"], f"{mail.message_id} went to {mail.recipient}")
-        must(mail.texts and all(f"said-{row['shop_id']}-" in text for text in mail.texts), "a mail of another shop")
+        must(mail.texts, f"{mail.message_id} tells nothing: all of it had been seen")
+        must(all(f"said-{row['shop_id']}-" in text for text in mail.texts), "a mail of another shop")
         _check_unseen(world, row, mail.at, mail.texts)
         if copies[mail.message_id] > 1:
             must(

@@ -16,7 +16,14 @@ from chatd.notify.compose import ComposedMail
 TEXT = re.compile(r"\b(said-[0-9a-z-]+-said)\b")
 """How everything looks that anybody says in a simulation."""
 
-MOODS = ("takes", "takes", "greylists", "refuses", "unavailable", "unreachable", "loses", "stalls", "no login")
+MOODS = (
+    *("takes", "takes", "takes", "stalls", "stalls", "stalls"),
+    *("loses", "greylists", "refuses", "unavailable", "unreachable", "no login"),
+)
+"""A slow server more often than one that refuses: what is under way for long is what other faults can meet."""
+
+STALL_SECONDS_MAX = 20.0
+"""Longer than an attempt may take, and as long as a lease lasts (`world.settings_of`)."""
 
 
 class Received(NamedTuple):
@@ -57,12 +64,25 @@ class Transport:
     def __init__(self, server: MailServer) -> None:
         self._server = server
         self.is_dead = False
+        self._carried = 0
+
+    @property
+    def is_carrying(self) -> bool:
+        """Whether it is talking to the mail server at this moment, and the node lives."""
+        return self._carried > 0 and not self.is_dead
 
     def _is_gone(self) -> bool:
         """Asked again after each wait: the node may have been killed meanwhile."""
         return self.is_dead
 
     async def deliver(self, mail: ComposedMail) -> Delivery:
+        self._carried += 1
+        try:
+            return await self._deliver(mail)
+        finally:
+            self._carried -= 1
+
+    async def _deliver(self, mail: ComposedMail) -> Delivery:
         server = self._server
         mood = server.chance.choice(server.moods)
         began_at = server.loop.time()
@@ -84,7 +104,7 @@ class Transport:
                 return Delivery("unreachable", "The mail server cannot be reached.")
             case "stalls":
                 server.doubtful.add(message_id)
-                await asyncio.sleep(server.chance.uniform(1, 10))
+                await asyncio.sleep(server.chance.uniform(1, STALL_SECONDS_MAX))
                 if self._is_gone():
                     return Delivery("unreachable", "dead")
         server.take(mail, began_at)

@@ -93,6 +93,11 @@ class Page:
         fields: Object = {} if conversation is None else {"conversation": conversation}
         self.said.append(self.do("send_message", parts=[{"type": "text", "text": text}], **fields))
 
+    def read(self) -> None:
+        """See all that the page shows."""
+        for row in self.conversations():
+            self.do("mark_seen", conversation=row["id"], position=row["position"])
+
     def signal(self, kind: str, **fields: Any) -> None:
         if self.is_welcome:
             self._send({"type": kind, **fields})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tests import virtual_time
 from tests.simulation import check
@@ -73,12 +73,18 @@ def everybody_goes(world: World) -> None:
 
 
 def somebody_looks_in(world: World) -> None:
-    """Comes back, sees what there is, and goes."""
+    """Comes back, reads what the page shows by then, and goes."""
     page = world.chance.choice(world.customers)
-    page.open()
-    for row in page.conversations():
-        page.do("mark_seen", conversation=row["id"], position=row["position"])
-    world.loop.call_later(1.0, page.close)
+    seconds_to_load, seconds_to_read = world.chance.uniform(0.3, 2.0), world.chance.uniform(0.1, 1.0)
+
+    async def look_in() -> None:
+        page.open()
+        await asyncio.sleep(seconds_to_load)
+        page.read()
+        await asyncio.sleep(seconds_to_read)
+        page.close()
+
+    world.spawn(look_in())
 
 
 def another_tab_opens(world: World) -> None:
@@ -119,6 +125,23 @@ def node_dies(world: World) -> None:
         node.kill()
 
 
+def courier_dies(world: World) -> None:
+    """The next node that talks to the mail server is killed while it does, unless the faults end before."""
+    healings = world.healings
+
+    async def lie_in_wait() -> None:
+        while world.healings == healings:
+            for node in world.nodes:
+                if node.is_alive and node.transport is not None and node.transport.is_carrying:
+                    world.note(f"{node.name} is killed with a mail under way")
+                    world.deaths.append(world.loop.time())
+                    node.kill()
+                    return
+            await asyncio.sleep(0.1)
+
+    world.spawn(lie_in_wait())
+
+
 def node_returns(world: World) -> None:
     for node in world.nodes:
         node.start_if_dead()
@@ -157,7 +180,7 @@ def client_reads_on(world: World) -> None:
 
 def redis_changes(world: World) -> None:
     chance, redis = world.chance, world.redis
-    match chance.randrange(6):
+    match chance.randrange(8):
         case 0:
             redis.is_away = True
             redis.break_connections()
@@ -170,9 +193,9 @@ def redis_changes(world: World) -> None:
                     redis.break_connections(node.node_id)
         case 3:
             redis.break_connections()
-        case 4:
+        case 4 | 5 | 6:
             redis.lose, redis.double, redis.hold = chance.choice(((0.2, 0.3, 0.3), (0.5, 0.0, 0.0), (0.0, 0.5, 0.5)))
-        case 5:
+        case 7:
             dead = {node.node_id for node in world.nodes if not node.is_alive}
             redis.heal()
             redis.cut |= dead
@@ -207,9 +230,16 @@ FAULTS: dict[str, tuple[Act, ...]] = {
 
 
 RARELY = {"clocks": 0.1, "mail": 0.25}
-LONG_PAUSES = (0.0, 0.3, 1.0, 2.0, 4.0)
-SLOW_FAULTS = frozenset(("nodes", "disk", "mail", "clocks"))
-ABSENCE: tuple[Act, ...] = (staff_say, staff_say, everybody_goes, somebody_looks_in, mail_server_changes)
+SLOW_FAULTS: dict[str, tuple[Act, ...]] = {
+    "nodes": (courier_dies, courier_dies, courier_dies, node_dies, node_returns, node_ends),
+    "disk": FAULTS["disk"],
+    "mail": FAULTS["mail"] * 3,
+    "clocks": FAULTS["clocks"],
+}
+ABSENCES = 5
+SHORT_WAITS = (0.0, 0.5, 2.0, 5.0)
+LONG_WAITS = (0.0, 1.0, 3.0, 6.0, 12.0)
+"""A mail is due 2 s after its message and their leaving, a courier begins 4 s after its node, a lease lasts 20 s."""
 
 
 # ---------------------------------------------------------------- the whole
@@ -222,12 +252,11 @@ async def carry_out(world: World) -> None:
     kinds = [kind for kind in FAULTS if chance.random() < RARELY.get(kind, 0.4)]
     world.note(f"{len(world.nodes)} nodes; faults: {', '.join(kinds) or 'none'}")
     acts = [*LIFE, *(act for kind in kinds for act in FAULTS[kind] * 2)]
-    await _go_on(world, acts, STEPS, chance.choice((PAUSES, PAUSES[:4], PAUSES[2:])))
+    await _go_on(world, chance.choices(acts, k=STEPS), chance.choice((PAUSES, PAUSES[:4], PAUSES[2:])))
     await _come_together(world)
     if "mail" in kinds:
         # A mail takes longer than a message, and who is away reads nothing: another pace.
-        acts = [*ABSENCE, *(act for kind in kinds if kind in SLOW_FAULTS for act in FAULTS[kind])]
-        await _go_on(world, acts, STEPS // 2, LONG_PAUSES)
+        await _be_away(world, [act for kind in kinds for act in SLOW_FAULTS.get(kind, ())])
         await _come_together(world)
     if "mail" in kinds or "nodes" in kinds:
         for page in world.customers:
@@ -243,19 +272,36 @@ async def carry_out(world: World) -> None:
     check.check_end(world)
 
 
-async def _go_on(world: World, acts: list[Act], steps: int, pauses: tuple[float, ...]) -> None:
-    for _ in range(steps):
-        act = world.chance.choice(acts)
+async def _go_on(world: World, acts: Iterable[Act], pauses: tuple[float, ...]) -> None:
+    for act in acts:
         world.note(act.__name__)
         act(world)
         await asyncio.sleep(world.chance.choice(pauses))
 
 
+async def _be_away(world: World, faults: list[Act]) -> None:
+    """The story of every mail, several times: they leave, somebody replies, things break, they look in."""
+    chance = world.chance
+    for page in world.customers:
+        page.say()
+    await asyncio.sleep(1.0)
+    for _ in range(ABSENCES):
+        story = [node_returns, everybody_goes, *[staff_say] * chance.choice((1, 2, 4))]
+        events = [*chance.choices(faults, k=chance.randrange(4)), *[somebody_looks_in] * chance.randrange(4)]
+        chance.shuffle(events)
+        await _go_on(world, [*story, *events], chance.choice((SHORT_WAITS, LONG_WAITS)))
+
+
 async def _come_together(world: World) -> None:
     """The faults end, and in time all have what they should have."""
-    world.heal()
     for page in world.customers:
         page.open()
+    if world.chance.random() < 0.5:
+        # All have found their places by now, and after this last word nothing comes by which its loss would be seen.
+        await asyncio.sleep(3.0)
+        world.chance.choice((customer_says, staff_say))(world)
+        await asyncio.sleep(0.5)
+    world.heal()
     await world.until(check.what_is_apart, CONVERGED_SECONDS)
     check.check_log(world)
     check.check_people(world)

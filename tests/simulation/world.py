@@ -8,6 +8,7 @@ import functools
 import logging
 import random
 import secrets
+import zoneinfo
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from chatd.errors import ChatError
 from chatd.live.redis_link import RedisLink
 from chatd.notify import courier
 from chatd.notify.compose import Composer
-from chatd.store import sqlite_writer
+from chatd.store import sqlite_writer, time_zones
 from chatd.store.shops import add_shop, new_shop
 from chatd.store.staff import add_session, add_staff
 from chatd.web import app
@@ -41,6 +42,9 @@ connection is noticed within 30 s."""
 MAILED_SECONDS = 400.0
 """Then, for a mail: a login that was refused is not tried again for 300 s; leases, starts and looks at who is here are
 shorter."""
+
+SETTLE_IN_SECONDS = 4.0
+"""Pages come back within 2 s here, and not within 15 as browsers do."""
 
 
 @functools.cache
@@ -69,7 +73,8 @@ def settings_of(name: str) -> Settings:
 
 
 composer = functools.cache(Composer)
-"""Reading the templates takes longer than a schedule."""
+zones = functools.cache(zoneinfo.available_timezones)
+"""Reading the templates takes longer than a schedule, and the names of all time zones a tenth of it."""
 
 
 class Node:
@@ -165,6 +170,7 @@ class World:
         self.trace: list[str] = []
         self.deaths: list[float] = []
         self.troubles = 0
+        self.healings = 0
         self.is_skewed = False
         self.errors: list[str] = []
         self.is_mailed = False
@@ -282,6 +288,7 @@ class World:
 
     def heal(self) -> None:
         """The faults have ended."""
+        self.healings += 1
         self.redis.heal()
         for node in self.nodes:
             self.redis.cut.discard(node.node_id)
@@ -325,6 +332,8 @@ def seams(world: Callable[[], World]) -> Iterator[None]:
         patch.object(app, "_make_link", lambda settings: world().make_link(settings)),
         patch.object(app, "make_transport", lambda settings: world().make_transport(settings)),
         patch.object(courier, "Composer", composer),
+        patch.object(time_zones, "available_timezones", zones),
+        patch.object(app, "Courier", functools.partial(courier.Courier, settle_in_seconds=SETTLE_IN_SECONDS)),
         patch.object(work, "wall_clock", lambda: BEGINNING_MS + int(world().loop.time() * 1_000)),
         patch.object(secrets, "token_hex", lambda count=32: f"{next(serial):0{2 * count}x}"),
         patch.object(secrets, "token_bytes", lambda count=32: next(serial).to_bytes(count, "big")),
