@@ -21,7 +21,7 @@ from chatd.domain.commands import SendMessage, TextPart
 from chatd.errors import StoreUnavailable
 from chatd.store import log, memory, migrations, sqlite_link, sqlite_writer
 from chatd.store.backup import back_up
-from chatd.store.contract import Statement
+from chatd.store.contract import Statement, Transaction
 from chatd.store.migrations import migrate
 from chatd.store.schema import results
 from chatd.store.sqlite import SQLiteStore
@@ -37,6 +37,7 @@ _results = Statement(select(func.count().label("count")).select_from(results))
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The journal is settled when somebody needs it, and not by itself."""
     monkeypatch.setattr(sqlite_writer, "SETTLE_SECONDS", LATER)
+    monkeypatch.setattr(sqlite_writer, "SLICE_ROWS", 10_000)
     (tmp_path / "first").mkdir()
     async with opened_world(tmp_path / "first") as opened:
         yield opened
@@ -149,7 +150,6 @@ async def test_it_never_holds_more_than_its_bound(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "JOURNAL_ROWS_MAX", 40)
-    monkeypatch.setattr(sqlite_writer, "SLICE_ROWS", 10_000)
     await conversation_of(world, 3)
     most = 0
     for number in range(40):
@@ -208,8 +208,8 @@ async def test_while_it_cannot_be_settled_reading_goes_on(
         return connection
 
     monkeypatch.setattr(sqlite_writer, "connect", connect_to_little)
-    assert isinstance(world.store, SQLiteStore) and world.store._writer is not None
-    world.store._writer._throw_away()  # idle, so nobody is using it: the next write connects anew
+    with pytest.raises(StoreUnavailable):
+        await world.store.write(failing)  # after which the writer connects anew
     said = 60
     refused = 0
     while not refused:
@@ -220,6 +220,10 @@ async def test_while_it_cannot_be_settled_reading_goes_on(
             refused += 1
         assert len(await texts(world.store, world.shop.id)) == said
     assert entries(path) > 0 or in_tables(path) == said
+
+
+async def failing(tx: Transaction) -> None:
+    raise sqlite3.OperationalError("as if the disk had failed")
 
 
 async def test_a_backup_has_it(world: World, tmp_path: Path) -> None:
