@@ -63,7 +63,7 @@ async def send_message(work: Work, actor: Actor, command: SendMessage) -> dict[s
             limits=work.limits,
             now=work.now,
             message_id=work.new_id(),
-            conversation_id=work.new_id(),
+            conversation_id=work.new_id() if conversation is None else "",
             incoming_seen=incoming_seen,
         )
     )

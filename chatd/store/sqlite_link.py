@@ -27,6 +27,8 @@ WRITING = (
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA temp_store = MEMORY",
+    # Where SQLite is built to overwrite all that is deleted, every page of a settled journal would be written again.
+    "PRAGMA secure_delete = FAST",
 )
 READING = (*_EVERYBODY, "PRAGMA query_only = ON")
 LOOKING = (*_EVERYBODY, "PRAGMA cache_spill = OFF")

@@ -52,6 +52,10 @@ SLICE_ROWS = 256
 SETTLE_SECONDS = 0.05
 """After so long without a write the rest is settled, however little it is."""
 
+CROWD_SECONDS = 0.01
+"""A crowd that is away for so long is gone, and slices are settled. While it is here, the journal fills to its bound
+instead: the more is settled together, the fewer pages each message costs."""
+
 SETTLE_AGAIN_SECONDS = 5.0
 """When settling fails, the next attempt waits so long."""
 
@@ -85,6 +89,7 @@ class Writer:
         self._memory = Memory()
         self._journal = Journal()
         self._settle_at = 0.0
+        self._crowd = 0  # jobs of the last batch, if they were many
         self._version = 0
         self._closing = False
         self.batches = 0
@@ -144,7 +149,8 @@ class Writer:
         batch: list[Waiting] = []
         waiting: list[Waiting] = []
         while not last or waiting:
-            last = last or self._take(waiting, len(batch) if len(batch) >= CROWD_JOBS else 0)
+            self._crowd = len(batch) if len(batch) >= CROWD_JOBS else 0
+            last = last or self._take(waiting)
             batch, waiting = waiting[:BATCH_JOBS_MAX], waiting[BATCH_JOBS_MAX:]
             if batch:
                 outcomes = self._commit(batch)
@@ -160,11 +166,15 @@ class Writer:
     def _wait(self) -> list[Waiting] | None:
         """What arrives next. Until then the journal is settled."""
         while not self._journal.is_settled:
-            is_due = self._journal.rows >= SLICE_ROWS or not self._journal.is_known
-            pause = max(0.0 if is_due else SETTLE_SECONDS, self._settle_at - time.monotonic())
+            if self._journal.is_known and self._journal.rows < SLICE_ROWS:
+                pause = SETTLE_SECONDS
+            else:
+                pause = CROWD_SECONDS if self._crowd else 0
+            pause = max(pause, self._settle_at - time.monotonic())
             try:
                 return self._queue.get(timeout=pause) if pause else self._queue.get_nowait()
             except queue.Empty:
+                self._crowd = 0
                 self._settle_slice()
         return self._queue.get()
 
@@ -190,7 +200,7 @@ class Writer:
         make_table(self._connection)
         return self._connection
 
-    def _take(self, waiting: list[Waiting], crowd: int) -> bool:
+    def _take(self, waiting: list[Waiting]) -> bool:
         """Put what arrives behind what is left; wait for the first if there is none. If there was a crowd just now,
         most of it will be back: give it some time to join those who wait already, or the two would take turns for ever,
         each with a commit of its own. Returns whether it was the last."""
@@ -200,6 +210,7 @@ class Writer:
             if arrived is None:
                 return True
             waiting += arrived
+        crowd = self._crowd
         wanted: int | None = None
         until = time.monotonic() + self._gather_seconds
         while len(waiting) < BATCH_JOBS_MAX:
