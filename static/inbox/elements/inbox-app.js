@@ -107,6 +107,8 @@ export class InboxApp extends InboxElement {
       this.act("customer");
     });
     on("close-drawer", () => this.#drawer(null));
+    addEventListener("popstate", () => this.#showDrawer(history.state?.drawer ?? null), { signal });
+    if (PHONE.matches) setAttribute(this, "data-drawer", history.state?.drawer ?? null); // after a reload
     on("leave-composer", () => this.list.focusRow());
     on("ticks-done", () => this.list.focusRow());
     // The focus stays on the row, so that the keys go on working; where the list has gone away, it follows.
@@ -123,6 +125,11 @@ export class InboxApp extends InboxElement {
       },
       { signal },
     );
+    const measure = new ResizeObserver(() =>
+      this.style.setProperty("--composer-height", `${this.composer.offsetHeight}px`),
+    );
+    measure.observe(this.composer);
+    signal.addEventListener("abort", () => measure.disconnect());
     for (const query of [PHONE, DRAWER, SLIM]) query.addEventListener("change", () => this.draw(), { signal });
     this.inbox.settings.addEventListener("change", () => this.draw(), { signal });
   }
@@ -178,6 +185,14 @@ export class InboxApp extends InboxElement {
 
   /** @param {"customer" | "sections" | null} drawer */
   #drawer(drawer) {
+    // A phone's whole screen is a place of its own: Back leads out of the customer, and not past the thread.
+    if (drawer === "customer" && PHONE.matches) history.pushState({ drawer }, "");
+    else if (drawer === null && history.state?.drawer) return history.back(); // what it was comes with "popstate"
+    this.#showDrawer(drawer);
+  }
+
+  /** @param {"customer" | "sections" | null} drawer */
+  #showDrawer(drawer) {
     const before = this.getAttribute("data-drawer");
     setAttribute(this, "data-drawer", drawer);
     this.draw();
