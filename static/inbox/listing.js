@@ -54,6 +54,11 @@ export class Listing {
     return !known || before !== null;
   }
 
+  /** Whether every conversation there is has been loaded. */
+  get complete() {
+    return this.frontier === 0 || ["open", "closed"].every((filter) => !this.hasMore(filter));
+  }
+
   /**
    * The next page down. Resolves when it is there or has failed; `reach().error` tells. One at a time.
    *

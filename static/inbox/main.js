@@ -40,7 +40,7 @@ async function hello() {
   });
   if (response.status === 401 || response.status === 403) {
     // At the start there is nothing to lose. Later something unsent may be on the screen: the page stays and says so.
-    if (!welcomed) location.assign(loginAddress(location.pathname));
+    if (!welcomed) location.assign(loginAddress(location.pathname + location.search));
     throw Object.assign(new Error("logged out"), { endedCode: SESSION_ENDED });
   }
   if (!response.ok) throw new Error(`no ticket: HTTP ${response.status}`);

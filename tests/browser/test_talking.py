@@ -101,10 +101,10 @@ async def test_each_side_sees_that_the_other_is_writing(customer: MakeCustomer, 
     await expect(mia.panel.get_by_text("Leo is typing…")).to_be_hidden()
 
     await mia.field.press_sequentially("And")
-    await expect(leo.page.locator("conversation-thread").get_by_text("is writing…")).to_be_visible()
-    await expect(leo.list.get_by_text("is writing…")).to_be_visible()
+    await expect(leo.page.locator("conversation-thread").get_by_text("is typing…")).to_be_visible()
+    await expect(leo.list.get_by_text("is typing…")).to_be_visible()
     await mia.field.fill("")
-    await expect(leo.page.get_by_text("is writing…").first).to_be_hidden()
+    await expect(leo.page.get_by_text("is typing…").first).to_be_hidden()
 
 
 async def test_staff_close_a_conversation_and_the_customers_next_message_opens_it(

@@ -67,7 +67,7 @@ export class CommandPalette extends InboxElement {
     this.#found = findChoices(this.choices ?? [], this.field.value);
     this.#at = 0;
     if (this.#found.length === 0) {
-      fill(this.list, h("p.palette-none", null, this.t("palette.none")));
+      fill(this.list, h("p.palette-none", null, this.t(this.inbox.listing?.complete ? "palette.none" : "palette.none_loaded")));
       this.field.removeAttribute("aria-activedescendant");
       return;
     }

@@ -52,7 +52,7 @@ export class ConnectionBar extends InboxElement {
         h("span", null, this.t(loggedOut ? "connection.logged_out" : "connection.ended")),
         h(
           "a",
-          { href: loggedOut ? loginAddress(location.pathname) : location.href },
+          { href: loggedOut ? loginAddress(location.pathname + location.search) : location.href },
           this.t(loggedOut ? "connection.log_in" : "connection.reload"),
         ),
       );

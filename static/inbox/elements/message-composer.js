@@ -213,7 +213,7 @@ export class MessageComposer extends InboxElement {
         this.t(characters > limit ? "composer.too_long" : "composer.characters", {
           characters: this.words.number(characters),
           limit: this.words.number(limit),
-          over: this.words.number(characters - limit),
+          count: characters - limit,
         }),
       );
     setAttribute(this.tooLong, "data-tone", characters > limit ? "danger" : null);

@@ -46,7 +46,7 @@ export default {
   "empty.install.title": "Den Chat in den Shop einbauen",
   "empty.install.text":
     "Fügen Sie diese Zeile auf jeder Seite vor dem Ende des Body ein. Öffnen Sie dann den Shop und schreiben Sie sich selbst eine erste Nachricht.",
-  "empty.empty_open.title": "Alles beantwortet",
+  "empty.empty_open.title": "Nichts ist offen",
   "empty.empty_open.text": "Neue Nachrichten erscheinen hier von selbst, die neuesten zuerst.",
   "empty.empty_unread.title": "Nichts ungelesen",
   "empty.empty_unread.text": "Was Kunden schreiben, steht hier, bis es jemand gelesen hat.",
@@ -159,7 +159,7 @@ export default {
   "composer.hint_enter": "Enter sendet, Umschalt+Enter bricht die Zeile um",
   "composer.hint_control": "Strg+Enter sendet, Enter bricht die Zeile um",
   "composer.characters": "{characters} von {limit}",
-  "composer.too_long": "{over} Zeichen zu viel",
+  "composer.too_long": { one: "{count} Zeichen zu viel", other: "{count} Zeichen zu viel" },
   "emoji.title": "Emoji",
   "emoji.search": "Auf Englisch suchen, z. B. thanks",
   "emoji.none": "So heißt kein Emoji.",
@@ -284,6 +284,8 @@ export default {
   "palette.title": "Alles finden",
   "palette.placeholder": "Name, Filter oder Aktion…",
   "palette.none": "So heißt hier nichts.",
+  "palette.none_loaded":
+    "Unter dem, was geladen ist, heißt nichts so. Ältere Unterhaltungen kommen dazu, wenn Sie in der Liste nach unten rollen.",
   "palette.group.conversation": "Diese Unterhaltung",
   "palette.group.go": "Gehe zu",
   "palette.group.conversations": "Unterhaltungen",

@@ -46,7 +46,7 @@ export default {
   "empty.install.title": "Pon el chat en tu tienda",
   "empty.install.text":
     "Copia esta línea en todas las páginas, antes del final del body. Después abre la tienda y escríbete un primer mensaje.",
-  "empty.empty_open.title": "Todo está respondido",
+  "empty.empty_open.title": "No hay nada abierto",
   "empty.empty_open.text": "Los mensajes nuevos aparecen aquí solos, los más recientes primero.",
   "empty.empty_unread.title": "Nada sin leer",
   "empty.empty_unread.text": "Lo que escriben los clientes queda aquí hasta que alguien lo lee.",
@@ -158,7 +158,11 @@ export default {
   "composer.hint_enter": "Intro envía, Mayús+Intro salta de línea",
   "composer.hint_control": "Ctrl+Intro envía, Intro salta de línea",
   "composer.characters": "{characters} de {limit}",
-  "composer.too_long": "Sobran {over} caracteres",
+  "composer.too_long": {
+    one: "Sobra {count} carácter",
+    many: "Sobran {count} caracteres",
+    other: "Sobran {count} caracteres",
+  },
   "emoji.title": "Emoji",
   "emoji.search": "Busca en inglés, p. ej. thanks",
   "emoji.none": "Ningún emoji se llama así.",
@@ -277,6 +281,8 @@ export default {
   "palette.title": "Buscar cualquier cosa",
   "palette.placeholder": "Nombre, filtro o acción…",
   "palette.none": "Nada se llama así.",
+  "palette.none_loaded":
+    "Nada de lo cargado se llama así. Las conversaciones anteriores se cargan al bajar por la lista.",
   "palette.group.conversation": "Esta conversación",
   "palette.group.go": "Ir a",
   "palette.group.conversations": "Conversaciones",

@@ -46,7 +46,7 @@ export default {
   "empty.install.title": "Installez le chat dans votre boutique",
   "empty.install.text":
     "Copiez cette ligne dans chaque page, avant la fin du body. Ouvrez ensuite la boutique et écrivez-vous un premier message.",
-  "empty.empty_open.title": "Tout a sa réponse",
+  "empty.empty_open.title": "Rien n’est ouvert",
   "empty.empty_open.text": "Les nouveaux messages arrivent ici d’eux-mêmes, les plus récents en premier.",
   "empty.empty_unread.title": "Rien à lire",
   "empty.empty_unread.text": "Ce que les clients écrivent reste ici jusqu’à ce que quelqu’un l’ait lu.",
@@ -158,7 +158,11 @@ export default {
   "composer.hint_enter": "Entrée envoie, Maj+Entrée va à la ligne",
   "composer.hint_control": "Ctrl+Entrée envoie, Entrée va à la ligne",
   "composer.characters": "{characters} sur {limit}",
-  "composer.too_long": "{over} caractères de trop",
+  "composer.too_long": {
+    one: "{count} caractère de trop",
+    many: "{count} caractères de trop",
+    other: "{count} caractères de trop",
+  },
   "emoji.title": "Émoji",
   "emoji.search": "Chercher en anglais, p. ex. thanks",
   "emoji.none": "Aucun émoji ne porte ce nom.",
@@ -283,6 +287,8 @@ export default {
   "palette.title": "Tout trouver",
   "palette.placeholder": "Nom, filtre ou action…",
   "palette.none": "Rien ne porte ce nom.",
+  "palette.none_loaded":
+    "Rien de ce qui est chargé ne porte ce nom. Les conversations plus anciennes se chargent quand on descend dans la liste.",
   "palette.group.conversation": "Cette conversation",
   "palette.group.go": "Aller à",
   "palette.group.conversations": "Conversations",

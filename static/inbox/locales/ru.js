@@ -56,7 +56,7 @@ export default {
   "empty.install.title": "Добавьте чат в магазин",
   "empty.install.text":
     "Вставьте эту строку на каждую страницу перед концом body. Затем откройте магазин и напишите себе первое сообщение.",
-  "empty.empty_open.title": "На всё отвечено",
+  "empty.empty_open.title": "Открытых бесед нет",
   "empty.empty_open.text": "Новые сообщения появляются здесь сами, самые свежие сверху.",
   "empty.empty_unread.title": "Всё прочитано",
   "empty.empty_unread.text": "Здесь лежит то, что написали покупатели и чего ещё никто не прочитал.",
@@ -173,7 +173,12 @@ export default {
   "composer.hint_enter": "Enter — отправить, Shift+Enter — новая строка",
   "composer.hint_control": "Ctrl+Enter — отправить, Enter — новая строка",
   "composer.characters": "{characters} из {limit}",
-  "composer.too_long": "Лишних знаков: {over}",
+  "composer.too_long": {
+    one: "Лишний {count} знак",
+    few: "Лишние {count} знака",
+    many: "Лишних {count} знаков",
+    other: "Лишних {count} знака",
+  },
   "emoji.title": "Эмодзи",
   "emoji.search": "Поиск по-английски, например thanks",
   "emoji.none": "Такого эмодзи нет.",
@@ -312,6 +317,8 @@ export default {
   "palette.title": "Найти что угодно",
   "palette.placeholder": "Имя, фильтр или действие…",
   "palette.none": "Ничего не найдено.",
+  "palette.none_loaded":
+    "Среди загруженного ничего не найдено. Более старые беседы загружаются, если прокрутить список вниз.",
   "palette.group.conversation": "Эта беседа",
   "palette.group.go": "Перейти",
   "palette.group.conversations": "Беседы",
