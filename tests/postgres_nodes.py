@@ -88,3 +88,53 @@ async def check(store: Store, senders: list[Sender]) -> None:
 
 def some_visitors(world: World, count: int) -> list[Actor]:
     return [msgspec.structs.replace(world.visitor, id=f"{number:04}" + "f" * 28) for number in range(count)]
+
+
+class Cutter:
+    """A line to PostgreSQL that is cut at the next COMMIT: before the server hears it, or before chatd hears of it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cut: str | None = None
+        self.port = 0
+
+    async def __aenter__(self) -> Cutter:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        committing = asyncio.Event()
+
+        async def ask() -> None:
+            while data := await reader.read(65_536):
+                if self.cut and b"COMMIT\0" in data:
+                    if self.cut == "before":
+                        break
+                    committing.set()
+                there_writer.write(data)
+            for one in (writer, there_writer):
+                one.transport.abort()
+
+        async def answer() -> None:
+            while data := await there_reader.read(65_536):
+                if committing.is_set():
+                    break
+                writer.write(data)
+            for one in (writer, there_writer):
+                one.transport.abort()
+
+        for side in (ask(), answer()):
+            task = asyncio.create_task(side)
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -29,7 +29,7 @@ from chatd.store.postgres import PostgresStore
 from tests.databases import DATABASE, PostgresServer, server_gives_up, url_in
 from tests.door import opened_store, rows, until
 from tests.outbox import OutboxWorld, somebody_away
-from tests.postgres_nodes import Node, Sender, check, saying, some_visitors, stored, two_nodes
+from tests.postgres_nodes import Cutter, Node, Sender, check, saying, some_visitors, stored, two_nodes
 from tests.world import opened_world
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("postgres_url")]
@@ -227,56 +227,6 @@ async def test_a_server_that_stands_still_is_told_soon_and_its_going_on_is_notic
 
 
 # ---------------------------------------------------------------- the moment of the commit
-
-
-class Cutter:
-    """A line to PostgreSQL that is cut at the next COMMIT: before the server hears it, or before chatd hears of it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.cut: str | None = None
-        self.port = 0
-
-    async def __aenter__(self) -> Cutter:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        committing = asyncio.Event()
-
-        async def ask() -> None:
-            while data := await reader.read(65_536):
-                if self.cut and b"COMMIT\0" in data:
-                    if self.cut == "before":
-                        break
-                    committing.set()
-                there_writer.write(data)
-            for one in (writer, there_writer):
-                one.transport.abort()
-
-        async def answer() -> None:
-            while data := await there_reader.read(65_536):
-                if committing.is_set():
-                    break
-                writer.write(data)
-            for one in (writer, there_writer):
-                one.transport.abort()
-
-        for side in (ask(), answer()):
-            task = asyncio.create_task(side)
-            self._tasks.add(task)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 @pytest.mark.parametrize(("moment", "is_stored"), [("before", False), ("after", True)])

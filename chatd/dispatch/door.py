@@ -7,6 +7,8 @@
    brought leaves in one publication a shop, in the order of the numbers.
 3. If the process dies between commit and publication, nothing is lost: followers on other nodes see the hole by the
    next number or by the position check, and the sender repeats the command and gets its first answer.
+4. If the store cannot say whether it has committed, the sender is told to try again, and `in_doubt(shop)` is called:
+   there may be events by now that nobody has published, for the repeat finds an answer and records nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, Temporary
 from chatd.live.bus import Publication
 from chatd.store import results
-from chatd.store.contract import ConstraintBroken, Store, Transaction
+from chatd.store.contract import ConstraintBroken, OutcomeUnknown, Store, Transaction
 from chatd.store.log import Recorded
 
 logger = logging.getLogger("chatd.dispatch")
@@ -88,11 +90,20 @@ _encoder = msgspec.json.Encoder()
 
 
 class Dispatch:
-    """See the module's text. `publish(shop, publications)` must not block; it is called on the event loop."""
+    """See the module's text. `publish(shop, publications)` and `in_doubt(shop)` must not block; they are called on the
+    event loop."""
 
-    def __init__(self, store: Store, publish: Publish, circumstances: Circumstances) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publish: Publish,
+        circumstances: Circumstances,
+        *,
+        in_doubt: Callable[[str], None] = lambda shop: None,
+    ) -> None:
         self._store = store
         self._publish = publish
+        self._in_doubt = in_doubt
         self._circumstances = circumstances
         self._committed: dict[str, list[Recorded]] = {}
         self._watchers: list[Callable[[str, Recorded], None]] = []
@@ -126,7 +137,7 @@ class Dispatch:
 
         def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:
             if outcome is None:
-                answer(None, _refusal(error, type(command).__name__))
+                answer(None, self._refuse(actor.shop, error, type(command).__name__))
                 return
             result, recorded = outcome
             self._tell(actor.shop, recorded)
@@ -167,12 +178,12 @@ class Dispatch:
             # Told here and not after an await: the order of the commits is the order of the publications.
             if outcome is not None:
                 self._tell(shop, outcome[1])
-            if told.done():
+                if not told.done():
+                    told.set_result(outcome[0])
                 return
-            if outcome is not None:
-                told.set_result(outcome[0])
-            else:
-                told.set_exception(_refusal(error, type(fact).__name__))
+            refusal = self._refuse(shop, error, type(fact).__name__)
+            if not told.done():
+                told.set_exception(refusal)
 
         self._store.submit(job, done, shop=shop)
         return await told
@@ -193,6 +204,11 @@ class Dispatch:
 
         await self._store.write(job)
 
+    def _refuse(self, shop: str, error: BaseException | None, name: str) -> ChatError:
+        if isinstance(error, OutcomeUnknown):
+            self._in_doubt(shop)
+        return _refusal(error, name)
+
     def _tell(self, shop: str, recorded: list[Recorded]) -> None:
         """Publish at the end of this turn of the loop, together with all else that the commit brought."""
         if not recorded:
@@ -208,19 +224,20 @@ class Dispatch:
             # what two store calls brought in the same turn could stand the other way round.
             if len(recorded) > 1:
                 recorded.sort(key=_number)
-            self._publish(
-                shop,
-                [
-                    Publication(one.number, one.customer_number, one.customer, one.conversation, one.record)
-                    for one in recorded
-                ],
-            )
+            self._publish(shop, [as_publication(one) for one in recorded])
             for watcher in self._watchers:
                 for one in recorded:
                     try:
                         watcher(shop, one)
                     except Exception:
                         logger.exception("a watcher of committed events failed")
+
+
+def as_publication(recorded: Recorded) -> Publication:
+    """A committed event as the bus carries it."""
+    return Publication(
+        recorded.number, recorded.customer_number, recorded.customer, recorded.conversation, recorded.record
+    )
 
 
 def _number(recorded: Recorded) -> int:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from chatd.config import Settings
 from chatd.dispatch import Circumstances, Dispatch
+from chatd.dispatch.door import as_publication
 from chatd.dispatch.work import wall_clock
 from chatd.domain.events import MailQueued, MessageSent
 from chatd.live.bus import Bus, MemoryBus, Publication
@@ -57,6 +58,7 @@ from chatd.web.sessions import Sessions
 from chatd.web.socket import SocketProtocol
 from chatd.web.turnstile import TurnedAway, Turnstile
 from chatd.web.upkeep import (
+    UnknownCommits,
     check_positions,
     check_positions_now,
     check_sessions,
@@ -121,6 +123,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
                 digest_wait_ms_max=int(settings.digest_wait_seconds_max * 1000),
                 clock=clock,
             ),
+            in_doubt=lambda shop: unknown_commits.see_to(shop),
         )
         chat = Chat(
             settings=settings,
@@ -135,6 +138,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             clock=clock,
         )
         presence_signals = PresenceSignals(chat)
+        unknown_commits = UnknownCommits(chat)
 
         metrics.gauge("chatd_connections", "Open sockets.", lambda: len(chat.sockets))
         courier = Courier(
@@ -281,7 +285,7 @@ def _join_nodes(chat: Chat, link: Link) -> None:
 async def _read_missing(store: Store, shop: str, after: int) -> list[Publication]:
     """What the hub asks for when a bus has left a hole."""
     missed = await store.read(lambda tx: log.read_after(tx, shop, after=after, most=FILL_EVENTS_MAX))
-    return [Publication(one.number, one.customer_number, one.customer, one.conversation, one.record) for one in missed]
+    return [as_publication(one) for one in missed]
 
 
 class _Sockets:

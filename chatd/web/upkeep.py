@@ -11,6 +11,7 @@ from functools import partial
 
 from sqlalchemy import text
 
+from chatd.dispatch.door import as_publication
 from chatd.domain.commands import RecordPresence
 from chatd.errors import ChatError, NotFound
 from chatd.store import log
@@ -26,6 +27,10 @@ POSITION_POLL_SECONDS = 1.0
 
 POSITIONS_BY_SHOP_MAX = 20
 """Of more shops than this, all are read by one statement instead of each by its own."""
+
+UNKNOWN_AGAIN_SECONDS = 0.5
+UNKNOWN_SECONDS_MAX = 120.0
+"""How long a node that does not know what a commit of its own has brought asks for it. The check of positions stays."""
 
 SETTLE_PRESENCE_SECONDS = 60.0
 DEPARTURES_AT_ONCE = 200
@@ -115,6 +120,47 @@ async def check_positions_now(chat: Chat, shops: Sequence[str]) -> None:
         return
     for shop in shops:
         chat.hub.check_position(shop, heads.get(shop, 0))
+
+
+class UnknownCommits:
+    """Commits of whose outcome this node has not heard, by shop. What one has brought, if it was carried out, nobody
+    has published: followers would learn of it by the shop's next number, or by the check every half minute. So as soon
+    as the store answers again the shop's last event is published in its place; who lacks what stands before that reads
+    it from the log."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._new: dict[str, bool] = {}  # the shops that are seen to; whether there was another since the last look
+
+    def see_to(self, shop: str) -> None:
+        """Never blocks, never raises."""
+        is_seen_to = shop in self._new
+        self._new[shop] = True
+        if not is_seen_to:
+            self._chat.spawn(self._see_to(shop))
+
+    async def _see_to(self, shop: str) -> None:
+        chat, until = self._chat, self._chat.loop.time() + UNKNOWN_SECONDS_MAX
+        try:
+            while self._new[shop] and chat.loop.time() < until:
+                self._new[shop] = False
+                try:
+                    # As a write, which stands behind the lost one: that is over when this one's turn has come.
+                    last = await chat.store.write(partial(_read_last, shop=shop), shop=shop)
+                except NotFound:
+                    return
+                except ChatError:
+                    self._new[shop] = True
+                    await asyncio.sleep(UNKNOWN_AGAIN_SECONDS)
+                else:
+                    chat.bus.publish(shop, [as_publication(one) for one in last])
+        finally:
+            del self._new[shop]
+
+
+async def _read_last(tx: Transaction, *, shop: str) -> list[log.Recorded]:
+    _, number = await log.head(tx, shop)
+    return await log.read_after(tx, shop, after=number - 1, most=1)
 
 
 async def check_sessions(chat: Chat) -> None:
