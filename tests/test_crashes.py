@@ -175,14 +175,15 @@ def stored(settings: Settings, postgres: PostgresServer | None) -> list[tuple[in
 
 
 @contextlib.asynccontextmanager
-async def a_party(directory: Path) -> AsyncIterator[tuple[Party, Settings]]:
+async def a_party(directory: Path, *program: str, **environ: str) -> AsyncIterator[tuple[Party, Settings]]:
+    """A victim that serves, as `Victim.start` begins it, and people who talk to it."""
     settings = house_settings(directory)
     await asyncio.to_thread(migrate, settings)
     async with open_chat(settings) as chat:
         shop, _, sessions = await furnish(chat)
         clock = chat.clock
-    victim = Victim(directory)
-    victim.start()
+    victim = Victim(directory, **environ)
+    victim.start(*program)
     party = Party(settings, victim, shop.key, lambda: make_ticket(SECRET, sessions[0], clock()))
     try:
         await party.begin()
@@ -202,11 +203,16 @@ async def suffer_kills(directory: Path, kills: int, postgres: PostgresServer | N
         assert party.agent.resumes >= kills
         heard = party.agent.messages()
         victim = party.victim
+    check_stored(settings, postgres, heard)
+    return victim
+
+
+def check_stored(settings: Settings, postgres: PostgresServer | None, heard: list[str]) -> None:
+    """On the disk is what was heard, in that order, and no number is missing."""
     events = stored(settings, postgres)
     messages = [json.loads(record) for _, record in events if '"type":"message_sent"' in record]
     assert [event["message"]["client_id"] for event in messages] == heard
     assert [number for number, _ in events] == list(range(1, len(events) + 1))
-    return victim
 
 
 def server_of(request: pytest.FixtureRequest, database: str) -> PostgresServer | None:

@@ -16,9 +16,12 @@ from chatd.config import variable_of
 from tests.door import until
 from tests.nodes import Cluster, running_cluster
 from tests.redises import RedisServer, running_redis
+from tests.test_crashes import STARTED_SECONDS, Party, a_party, check_stored, server_of
 from tests.test_running import end, free_ports, get, program, read_until
 
 pytestmark = pytest.mark.redis
+
+WORKER_KILLS = 2
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,40 @@ async def test_customers_on_one_port_reach_staff_on_whichever_worker(
         await cluster.close_clients()
     finally:
         await asyncio.to_thread(stack.close)
+
+
+async def kill_worker(supervisor: int, victim: int) -> set[int]:
+    """Returns who is left, with the one that has taken its place."""
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: len(children(supervisor) - {victim}) == 2, seconds=STARTED_SECONDS)
+    return children(supervisor)
+
+
+async def all_go_on(party: Party) -> None:
+    answered = [len(talker.acked) for talker in party.talkers]
+    await until(
+        lambda: all(len(talker.acked) > before for talker, before in zip(party.talkers, answered, strict=True)),
+        seconds=60,
+    )
+
+
+async def test_workers_that_are_killed_under_load_lose_double_and_shuffle_nothing(
+    tmp_path: Path, redis: RedisServer, database: str, request: pytest.FixtureRequest
+) -> None:
+    """People talk on, on the worker that is left or on the one that takes the place of the dead."""
+    async with a_party(tmp_path, "chatd", "serve", "--workers", "2", CHATD_REDIS_URL=redis.url) as (party, settings):
+        assert party.victim.process is not None
+        supervisor = party.victim.process.pid
+        workers = sorted(children(supervisor))
+        for _ in range(WORKER_KILLS):
+            oldest = workers.pop(0)  # in turns, so that everybody's is killed once
+            workers += await kill_worker(supervisor, oldest) - {*workers}
+            await all_go_on(party)
+        await party.fall_silent()
+        await party.check()
+        assert sum(talker.resumes for talker in party.talkers) >= len(party.talkers)
+        heard = party.agent.messages()
+    check_stored(settings, server_of(request, database), heard)
 
 
 # ---------------------------------------------------------------- chatd doctor
