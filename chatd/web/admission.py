@@ -91,6 +91,7 @@ class Front:
         self.counts = AddressCounts(settings.connections_per_address_max)
         self.connections_max = connections_that_fit() if connections_max is None else connections_max
         self.lingering_max = min(LINGERING_MAX, _files_reserved() // 2)
+        self.hosts = settings.hosts
         self.connections = 0
         self.lingering = 0
         self.intake = Intake(reads_per_turn)

@@ -40,7 +40,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, is_ssl
 
 from chatd.web.addresses import client_address
 from chatd.web.admission import Front, Place
@@ -73,7 +75,12 @@ class FrontProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=FrontProtocol)`. See the module's text."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        # As in uvicorn, which makes a socket object for each address and asks it; a handshake needs the client's only.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        peer = transport.get_extra_info("peername")
+        self.client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
         self._front: Front = self.app_state["front"]
         self._phase = Phase.IDLE
         self._since = self.loop.time()
@@ -88,6 +95,7 @@ class FrontProtocol(HttpToolsProtocol):
         self._stopped_by: Answer | None = None
         self._deaf = False  # nothing that still comes is looked at
         self._kept = b""  # what has come and waits for its turn
+        self._upgrading = False  # the request that came last asks for a socket
         self._place: Place | None = None
         self._working: RequestResponseCycle | None = None
         # One normal form, so that an IPv4 address counts as itself on a dual-stack listener.
@@ -159,7 +167,10 @@ class FrontProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= PIPELINE_MAX:
             self._stop(Answer(429, "too_fast", f"at most {PIPELINE_MAX} requests may be sent ahead of their answers"))
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._upgrading = False
         self._phase = Phase.HEAD
         if self._requests:
             self._since = self.loop.time()
@@ -187,16 +198,30 @@ class FrontProtocol(HttpToolsProtocol):
                 self._stop(
                     Answer(413, "too_large", f"the body is larger than {most:,} bytes", facts={"bytes_max": most})
                 )
-        super().on_headers_complete()
+        self._upgrading = self.parser.should_upgrade() and self._should_upgrade()
+        if not self._upgrading:
+            self._make_scope()
+            super().on_headers_complete()
+
+    def _make_scope(self) -> None:
+        """What ASGI is told of a request: not before it is known that it is none for a socket."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        if self.server is None:
+            self.server = get_local_addr(self.transport)
+            self.scheme = "https" if is_ssl(self.transport) else "http"
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the list that is in the scope
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        super().on_body(body)
+        if not self._upgrading:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        upgrading = self.parser.should_upgrade() and self._should_upgrade()
-        answered = not upgrading and self.cycle.response_complete
+        if not self._upgrading:
+            super().on_message_complete()
+        answered = not self._upgrading and self.cycle.response_complete
         self._phase = Phase.IDLE if answered else Phase.ANSWERING
         self._since = self.loop.time()
 
@@ -326,7 +351,7 @@ class FrontProtocol(HttpToolsProtocol):
         """Judge a request for a socket; refuse it, or hand the transport over together with the place in the counts.
         `rest` came after the head."""
         front, headers = self._front, self.headers
-        refusal = host_refusal(headers, front.settings.hosts)
+        refusal = host_refusal(headers, front.hosts)
         path = _path_of(self.url)
         if refusal is None and (
             path is None or self.parser.get_method() != b"GET" or self.parser.get_http_version() == "1.0"
