@@ -33,7 +33,9 @@ def outbox_commands() -> None:
 
 
 @outbox_commands.command(
-    "list", epilog=examples("chatd outbox list", "chatd outbox list --shop nordlys", "chatd outbox list --all")
+    "list",
+    short_help="What is still to be sent, next due first.",
+    epilog=examples("chatd outbox list", "chatd outbox list --shop nordlys", "chatd outbox list --all"),
 )
 @_shop
 @click.option("--all", "everything", is_flag=True, help="Those that are over as well, newest first.")
@@ -80,6 +82,7 @@ def _line(mail: MailRow) -> tuple[str, ...]:
 
 @outbox_commands.command(
     "retry",
+    short_help="Try MAILS now instead of when they are due.",
     epilog=examples("chatd outbox retry 019ab3c5d7e9f0a1b2c3d4e5", "chatd outbox retry --all --shop nordlys"),
 )
 @click.argument("mails", nargs=-1)

@@ -28,7 +28,7 @@ def policy(settings: Settings) -> str:
     """What a page with a Content-Security-Policy adds to it."""
     base = settings.base_url
     socket = base.replace("http", "ws", 1)  # https becomes wss
-    return f"script-src {base}; connect-src {base} {socket}; img-src {base}"
+    return f"script-src {base}; connect-src {base} {socket}"
 
 
 def _show(settings: Settings, shop: Shop) -> None:

@@ -76,7 +76,7 @@ class _Shop:
         )
 
     def _policy(self) -> str:
-        """What a shop writes into its own policy for chatd is `{chatd}` in three places, and nothing unsafe."""
+        """What a shop writes into its own policy for chatd is `{chatd}` in two places, and nothing unsafe."""
         chatd = self._chatd_url
         socket = urlsplit(chatd)._replace(scheme="wss" if chatd.startswith("https:") else "ws").geturl()
         return "; ".join(
@@ -84,7 +84,7 @@ class _Shop:
                 "default-src 'none'",
                 f"script-src 'self' {chatd}",
                 "style-src 'self'",
-                f"img-src 'self' {chatd}",
+                "img-src 'self'",
                 f"connect-src {chatd} {socket}",
                 "form-action 'self'",
                 "base-uri 'none'",

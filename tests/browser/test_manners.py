@@ -29,7 +29,7 @@ async def test_the_bubble_works_under_the_strictest_policy_a_shop_can_have(
     customer: MakeCustomer, staff: MakeStaff, program: Program
 ) -> None:
     chatd, socket = program.inbox, program.inbox.replace("http:", "ws:")
-    policy = f"default-src 'none'; script-src {chatd}; connect-src {chatd} {socket}; img-src {chatd}"
+    policy = f"default-src 'none'; script-src {chatd}; connect-src {chatd} {socket}"
     page = f'<!doctype html><title>Strict</title><h1>Strict</h1><script async src="{chatd}/bubble/nordlys.js"></script>'
     mia = await customer(None, **MADE_UP)
     await mia.page.route(
