@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
 STATEMENTS_CACHED = 256
+AUTOCHECKPOINT_PAGES = 16_000  # 64 MiB: only when `store.sqlite_checkpoint` has not been able to for long
 
 _EVERYBODY = (
     "PRAGMA foreign_keys = ON",
@@ -23,8 +24,7 @@ WRITING = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     *_EVERYBODY,
-    # 16 MiB of pages: those that are written again and again are then copied into the database once.
-    "PRAGMA wal_autocheckpoint = 4000",
+    f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA temp_store = MEMORY",
     # Where SQLite is built to overwrite all that is deleted, every page of a settled journal would be written again.

@@ -32,6 +32,7 @@ from typing import Any
 from chatd.errors import StoreUnavailable, Temporary
 from chatd.store.contract import ConstraintBroken, Done, Job, Transaction
 from chatd.store.memory import Memory
+from chatd.store.sqlite_checkpoint import Checkpointer
 from chatd.store.sqlite_journal import Journal, make_table
 from chatd.store.sqlite_link import connect, drive, explain
 from chatd.store.sqlite_transaction import WriteTransaction
@@ -88,6 +89,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._memory = Memory()
         self._journal = Journal()
+        self._checkpointer = Checkpointer(path)
         self._settle_at = 0.0
         self._crowd = 0  # jobs of the last batch, if they were many
         self._version = 0
@@ -97,6 +99,7 @@ class Writer:
 
     def start(self) -> None:
         self._connect()
+        self._checkpointer.start()
         self._thread.start()
 
     def submit(self, job: Job[Any], done: Done) -> None:
@@ -158,13 +161,17 @@ class Writer:
                 self.jobs += len(batch)
                 with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
                     self._loop.call_soon_threadsafe(self._hand_back, outcomes)
+                self._checkpointer.look()
         while not self._journal.is_settled and self._settle_slice():
             pass
+        self._checkpointer.close()
         if self._connection is not None:
             self._connection.close()
 
     def _wait(self) -> list[Waiting] | None:
-        """What arrives next. Until then the journal is settled."""
+        """What arrives next. Until then the journal is settled, and the log copied."""
+        if self._connection is not None and self._queue.empty():
+            self._checkpointer.finish(self._connection)
         while not self._journal.is_settled:
             if self._journal.is_known and self._journal.rows < SLICE_ROWS:
                 pause = SETTLE_SECONDS
@@ -182,10 +189,13 @@ class Writer:
         """Returns whether it went well."""
         try:
             connection = self._connection or self._connect()
+            # What is settled is on the disk already, in the journal: losing this commit would lose nothing.
+            connection.execute("PRAGMA synchronous = NORMAL")
             transaction = self._begin(connection, optimistic=False)
             if not transaction.is_direct:
                 transaction.settle(SLICE_ROWS)
             connection.execute("COMMIT")
+            connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             # Nothing is lost: it stays in the journal.
             logger.error("the journal could not be settled: %s", explain(error).facts.get("reason"))
@@ -193,6 +203,7 @@ class Writer:
             self._settle_at = time.monotonic() + SETTLE_AGAIN_SECONDS
             return False
         transaction.committed()
+        self._checkpointer.look()
         return True
 
     def _connect(self) -> sqlite3.Connection:
