@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from chatd.errors import Conflict, StoreUnavailable, Temporary
+from chatd.errors import Conflict, NotFound, StoreUnavailable, Temporary
 from chatd.store import sqlite_link as link_module
 from chatd.store import sqlite_reader as reader_module
 from chatd.store import sqlite_writer as module
@@ -140,8 +140,10 @@ async def test_who_no_longer_waits_for_a_read_holds_up_nobody(store: SQLiteStore
         await tx.all(_names)
         assert go_on.wait(20)
 
-    tasks = [asyncio.create_task(store.read(slow)) for _ in range(reader_module.READERS * 3)]
-    await asyncio.sleep(0.01)
+    tasks = []
+    for _ in range(reader_module.READERS * 3):
+        tasks.append(asyncio.create_task(store.read(slow)))
+        await asyncio.sleep(0.001)  # those of one turn make one trip
     for task in tasks:
         task.cancel()
     assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True))
@@ -166,6 +168,36 @@ async def test_a_read_that_nobody_comes_round_to_is_refused_as_such(
     go_on.set()
     monkeypatch.undo()
     assert await names(store) == []
+
+
+async def test_reads_that_make_the_trip_together_are_answered_and_refused_each_for_itself(store: SQLiteStore) -> None:
+    """More of one turn than make one trip; some break a rule, some their connection, and the others are none the
+    wiser."""
+    await store.write(adding("a"))
+
+    async def failing(tx: Transaction) -> None:
+        raise NotFound("of its own")
+
+    async def breaking(tx: Transaction) -> None:
+        await tx.one(Statement(text("SELECT * FROM nowhere")))
+
+    jobs = [names(store), store.read(failing), names(store), store.read(breaking), names(store)]
+    jobs += [names(store) for _ in range(2 * reader_module.READ_TOGETHER_MAX)]
+    first, failed, second, broken, *others = await asyncio.gather(*jobs, return_exceptions=True)
+    assert isinstance(failed, NotFound)
+    assert isinstance(broken, StoreUnavailable)
+    assert [first, second, *others] == [["a"]] * (len(jobs) - 2)
+
+
+async def test_who_leaves_the_trip_keeps_nobody_from_it(store: SQLiteStore) -> None:
+    await store.write(adding("a"))
+    tasks = [asyncio.create_task(names(store)) for _ in range(5)]
+    await asyncio.sleep(0)  # all have asked
+    tasks[0].cancel()
+    tasks[3].cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [True, False, False, True, False]
+    assert outcomes[1] == outcomes[2] == outcomes[4] == ["a"]
 
 
 async def test_a_reader_that_failed_is_replaced(store: SQLiteStore, tmp_path: Path) -> None:

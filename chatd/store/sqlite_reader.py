@@ -1,7 +1,9 @@
 """The threads that read from SQLite: each job whole, on one consistent snapshot, beside the writer.
 
 A job is driven to its end by hand, as the writer does it: one trip to a thread and back for all of its statements. What
-fails with a connection is told to the asker, and the connection is opened anew for the next.
+fails with a connection is told to the asker, and the connection is opened anew for the next. Jobs of one turn of the
+loop make the trip together, a few at a time, in one transaction: of a read as small as a resume, the trip is most of
+the price. The transaction begins after they were asked, so each sees all that was committed before it asked.
 
 What is committed may stand in the journal and not in its tables yet (`store.sqlite_journal`). Who finds entries there
 has the writer settle them and reads afterwards, then without looking again: what was committed before it asked is in
@@ -18,8 +20,10 @@ import logging
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
@@ -34,6 +38,9 @@ T = TypeVar("T")
 READERS = 3
 READ_SECONDS_MAX = 10.0
 READS_WAITING_MAX = 20_000
+READ_TOGETHER_MAX = 16
+TOLD_AFTER_SECONDS = 0.002
+"""Those who share a transaction do not wait for each other for longer than a slow job takes, and this."""
 
 logger = logging.getLogger("chatd.store")
 
@@ -51,6 +58,7 @@ class _Unsettled(Exception):
 
 
 Waiting = tuple[Job[Any], How, asyncio.Future[Any]]
+Told = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
 class ReadTransaction:
@@ -94,8 +102,12 @@ class Readers:
         self._path = path
         self._loop = loop
         self._settle = settle
-        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
+        self._together: list[Waiting] = []  # of this turn of the loop
+        self._reading = 0
         self._threads: list[threading.Thread] = []
+        self._asked: deque[tuple[float, asyncio.Future[Any]]] = deque()  # until when, in that order
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closing = False
 
     def start(self) -> None:
@@ -109,33 +121,66 @@ class Readers:
     async def read(self, job: Job[T]) -> T:
         """Raises what the job raises, `StoreUnavailable`, and `Temporary` when nobody comes round to it."""
         try:
+            return await self._ask(job, How.LOOK)
+        except _Unsettled:
+            pass
+        try:
             async with asyncio.timeout(READ_SECONDS_MAX):
-                try:
-                    return await self._ask(job, How.LOOK)
-                except _Unsettled:
-                    pass
                 try:
                     await self._settle()
                 except StoreUnavailable:
                     return await self._ask(job, How.CARRY_OUT)
                 return await self._ask(job, How.TABLES)
         except TimeoutError:
-            raise Temporary("too many reads are waiting; try again") from None
+            raise _too_many() from None
 
     async def _ask(self, job: Job[T], how: How) -> T:
         if self._closing:
             raise StoreUnavailable("chatd is shutting down; try again")
-        if self._queue.qsize() >= READS_WAITING_MAX:
-            raise Temporary("too many reads are waiting; try again")
+        if self._reading >= READS_WAITING_MAX:
+            raise _too_many()
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put((job, how, future))
-        return await future
+        asked = self._asked
+        while asked and asked[0][1].done():
+            asked.popleft()
+        asked.append((self._loop.time() + READ_SECONDS_MAX, future))
+        if self._sweeping is None:
+            self._sweep()
+        if not self._together:
+            self._loop.call_soon(self._hand_over)
+        self._together.append((job, how, future))
+        if len(self._together) == READ_TOGETHER_MAX:
+            self._hand_over()
+        self._reading += 1
+        try:
+            return await future
+        finally:
+            self._reading -= 1
+
+    def _hand_over(self) -> None:
+        if self._together:
+            self._queue.put(self._together)
+            self._together = []
+
+    def _sweep(self) -> None:
+        """Tell those who have waited too long. One timer for all: one for each would cost as much as its read."""
+        self._sweeping = None
+        asked, now = self._asked, self._loop.time()
+        while asked and (asked[0][1].done() or asked[0][0] <= now):
+            _, future = asked.popleft()
+            if not future.done():
+                future.set_exception(_too_many())
+        if asked:
+            self._sweeping = self._loop.call_at(asked[0][0], self._sweep)
 
     async def close(self) -> None:
         """Finish what was asked."""
         if self._closing:
             return
         self._closing = True
+        self._hand_over()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -144,9 +189,17 @@ class Readers:
     # ------------------------------------------------------------------ the threads
 
     def _run(self, connection: sqlite3.Connection | None) -> None:
-        while (entry := self._queue.get()) is not None:
-            job, how, future = entry
-            if future.cancelled():  # nobody waits for it any more
+        while (together := self._queue.get()) is not None:
+            connection = self._read_together(connection, together)
+        _close(connection)
+
+    def _read_together(self, connection: sqlite3.Connection | None, together: list[Waiting]) -> Any:
+        """All of them, and tell. Returns the connection; None when it has failed."""
+        told: list[Told] = []
+        begun = unsettled = False
+        tell_at = monotonic() + TOLD_AFTER_SECONDS
+        for job, how, future in together:
+            if future.done():  # nobody waits for it any more
                 continue
             result: Any = None
             failure: BaseException | None = None
@@ -155,27 +208,37 @@ class Readers:
                     result = _read_ahead(self._path, job)
                 else:
                     connection = connection or connect(self._path, READING)
-                    result = _read(connection, job, how)
+                    if not begun:
+                        connection.execute("BEGIN")
+                        begun = True
+                        unsettled = has_entries(connection)
+                    if unsettled and how is How.LOOK:
+                        raise _Unsettled
+                    result = drive(job(ReadTransaction(connection)))  # type: ignore[arg-type]
             except sqlite3.Error as error:
                 failure = explain(error)
                 failure.__cause__ = error
                 _close(connection)
-                connection = None
+                connection, begun = None, False
             except BaseException as error:  # noqa: BLE001  # the job's own: told to whoever asked
                 failure = error
+            told.append((future, result, failure))
+            if len(together) > 1 and monotonic() > tell_at:
+                self._tell(told)
+                told = []
+        if begun and connection is not None:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                _close(connection)
+                connection = None
+        self._tell(told)
+        return connection
+
+    def _tell(self, told: list[Told]) -> None:
+        if told:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
-                self._loop.call_soon_threadsafe(_tell, future, result, failure)
-        _close(connection)
-
-
-def _read(connection: sqlite3.Connection, job: Job[Any], how: How) -> Any:
-    connection.execute("BEGIN")
-    try:
-        if how is How.LOOK and has_entries(connection):
-            raise _Unsettled
-        return drive(job(ReadTransaction(connection)))  # type: ignore[arg-type]
-    finally:
-        connection.execute("ROLLBACK")
+                self._loop.call_soon_threadsafe(_tell, told)
 
 
 def _read_ahead(path: Path, job: Job[Any]) -> Any:
@@ -192,10 +255,15 @@ def _close(connection: sqlite3.Connection | None) -> None:
             connection.close()
 
 
-def _tell(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(result)
-    else:
-        future.set_exception(failure)
+def _tell(told: list[Told]) -> None:
+    for future, result, failure in told:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
+
+
+def _too_many() -> Temporary:
+    return Temporary("too many reads are waiting; try again")
