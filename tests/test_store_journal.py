@@ -23,10 +23,11 @@ from chatd.store import log, memory, migrations, sqlite_link, sqlite_writer
 from chatd.store.backup import back_up
 from chatd.store.contract import Statement, Transaction
 from chatd.store.migrations import migrate
+from chatd.store.opening import make_store
 from chatd.store.schema import results
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.sqlite_journal import make_table
-from tests.door import until
+from tests.door import a_shop, somebody, until
 from tests.world import World, opened_world
 
 LATER = 3_600.0
@@ -129,6 +130,22 @@ async def test_a_start_after_a_crash_finds_it(world: World, tmp_path: Path) -> N
         assert len(await texts(again, world.shop.id)) == 8
     finally:
         await again.close()
+
+
+async def test_where_several_processes_share_the_file_nothing_waits_in_it(tmp_path: Path) -> None:
+    settings = Settings(data_directory=tmp_path, redis_url="redis://127.0.0.1:6379")
+    migrate(settings)
+    store = make_store(settings)
+    await store.open()
+    try:
+        shop = await a_shop(store)
+        staff = [await somebody(store, shop, email=f"{name}@nordlys.example", name=name) for name in ("a", "b")]
+        world = World(store, shop, shop, *staff)
+        for number in range(1, 9):
+            await world.say(world.visitor, f"{number}")
+            assert entries(tmp_path / "chatd.db") == 0 and in_tables(tmp_path / "chatd.db") == number
+    finally:
+        await store.close()
 
 
 async def test_an_end_in_good_order_leaves_nothing_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,13 @@ T = TypeVar("T")
 
 
 class SQLiteStore(Store):
-    """See `store.contract.Store`. `gather_seconds`: how long a commit waits for company under load."""
+    """See `store.contract.Store`. `gather_seconds`: how long a commit waits for company under load. `is_shared`: other
+    processes write all the time, too."""
 
-    def __init__(self, path: Path, *, gather_seconds: float = 0) -> None:
+    def __init__(self, path: Path, *, gather_seconds: float = 0, is_shared: bool = False) -> None:
         self._path = path
         self._gather_seconds = gather_seconds
+        self._is_shared = is_shared
         self._writer: Writer | None = None
         self._readers: Readers | None = None
 
@@ -33,7 +35,7 @@ class SQLiteStore(Store):
         """Connect. The schema must be up to date (`store.migrations`). Raises `StoreUnavailable`."""
         loop = asyncio.get_running_loop()
         try:
-            self._writer = Writer(self._path, loop, self._gather_seconds)
+            self._writer = Writer(self._path, loop, self._gather_seconds, is_shared=self._is_shared)
             self._writer.start()
             self._readers = Readers(self._path, loop, self._writer.settle)
             self._readers.start()

@@ -108,10 +108,10 @@ class WriteTransaction:
         put_off, self._put_off = self._put_off, {}
         carry_out(self._connection, put_off)
 
-    def put_away(self, journal_rows_max: int) -> None:
-        """Before the commit: what is put off goes into the journal; or to its tables if they are up to date, if the
-        journal has too much in it, or if it is only known then whether it can be done. Raises `ConstraintBroken`."""
-        if self.is_direct or not self._sure or self._journal.rows > journal_rows_max:
+    def put_away(self) -> None:
+        """Before the commit: what is put off goes into the journal; or to its tables if they are up to date, or if only
+        they can tell whether it can be done. Raises `ConstraintBroken`."""
+        if self.is_direct or not self._sure:
             self.write_out()
         elif self._put_off:
             if is_taken(self._connection, self._put_off):

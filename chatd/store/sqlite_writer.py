@@ -8,7 +8,8 @@
    does, or breaks a constraint, the batch is undone and run again job by job, each within its own savepoint, so that
    what one has done wrong stays its own.
 3. What is written later (`Transaction.later`) goes into the journal (`store.sqlite_journal`): a batch of messages is
-   one row then. It goes on to its tables when nobody waits for a commit, or when there is enough of it.
+   one row then. It goes on to its tables when nobody waits for a commit, or when there is enough of it. Where several
+   processes share the file it goes there at once: each of them would have to settle what the others have written.
 4. What transactions remember is true because nobody else can write between `BEGIN IMMEDIATE` and the commit, and
    because everything is forgotten when somebody else has written before (`PRAGMA data_version`: another worker,
    `chatd staff`), when a batch is undone, and when a statement has changed the table by itself.
@@ -78,10 +79,13 @@ async def _settled(tx: Transaction) -> None:
 class Writer:
     """See the module's text. Everything but `_run` and what it calls belongs to the loop's thread."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, gather_seconds: float) -> None:
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, gather_seconds: float, *, is_shared: bool = False
+    ) -> None:
         self._path = path
         self._loop = loop
         self._gather_seconds = gather_seconds
+        self._is_shared = is_shared
         self._arrived: list[Waiting] = []  # in this turn of the loop
         self._unanswered = 0
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
@@ -286,7 +290,10 @@ class Writer:
                     if transaction.has_written:
                         raise _RunApart from error
                     outcomes.append((done, None, error))  # most refusals: there is nothing to undo
-            transaction.put_away(JOURNAL_ROWS_MAX)
+            if self._is_shared or self._journal.rows > JOURNAL_ROWS_MAX:
+                transaction.write_out()
+            else:
+                transaction.put_away()
         except (sqlite3.IntegrityError, ConstraintBroken) as error:
             raise _RunApart from error
         connection.execute("COMMIT")
