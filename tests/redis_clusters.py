@@ -4,22 +4,17 @@ slot moved, at will. Sharded pub/sub came with Redis 7, so the server is the one
 from __future__ import annotations
 
 import contextlib
-import re
-import shutil
-import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from redis import Connection
+from redis import Connection, SSLConnection
 from redis.exceptions import RedisError
 
 from chatd.live.redis_line import slot_of
+from tests.redises import CERTIFICATE, TLS_OPTIONS, RedisProcess, free_ports, redis_7_path
 
 MASTERS = 3
 SLOTS = 16_384
@@ -29,79 +24,55 @@ NODE_TIMEOUT_MS = 1_000
 START_SECONDS = 30.0
 
 
-def redis_7_path() -> str:
-    """The server to run; a test that asks for it is skipped where there is none."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found is not None:
-            about = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-            version = re.search(r"v=(\d+)", about)
-            if version is not None and int(version[1]) >= 7:
-                return found
-    pytest.skip("no Redis 7; run: sudo apt-get install redis-server")
+class ClusterServer(RedisProcess):
+    """One server of the cluster, on ports that stay the same over its lives. With `tls`, all is encrypted: what clients
+    say and what the servers say to each other."""
 
-
-class ClusterServer:
-    """One server of the cluster, on ports that stay the same over its lives."""
-
-    def __init__(self, path: str, folder: Path) -> None:
-        with contextlib.ExitStack() as stack:
-            probes = [stack.enter_context(socket.socket()) for _ in range(2)]
-            for probe in probes:
-                probe.bind(("127.0.0.1", 0))
-            self.port, self.bus_port = (int(probe.getsockname()[1]) for probe in probes)
+    def __init__(self, path: str, folder: Path, *, tls: bool) -> None:
+        super().__init__(path)
+        self.port, self.bus_port = free_ports(2)
         self.folder = folder
         folder.mkdir()
-        self._path = path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._tls = tls
         self.id = ""
 
     @property
     def url(self) -> str:
+        if self._tls:
+            return f"rediss://127.0.0.1:{self.port}?ssl_ca_certs={CERTIFICATE}"
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        port: dict[str, Any] = {"port": self.port}
+        if self._tls:
+            port = {"port": 0, "tls-port": self.port, "tls-cluster": "yes", "tls-replication": "yes", **TLS_OPTIONS}
         options = {
-            "port": self.port,
             "cluster-port": self.bus_port,
-            "bind": "127.0.0.1",
             "dir": self.folder,
-            "save": "",
-            "appendonly": "no",
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": NODE_TIMEOUT_MS,
             "cluster-replica-validity-factor": 0,  # a replica may always be promoted: it has nothing to be behind with
             "repl-diskless-sync-delay": 0,
+            "repl-ping-replica-period": 1,  # a replica is named to clients when it has heard something from its master
         }
-        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen([self._path, *arguments], stdout=subprocess.DEVNULL)
+        self.run(**port, **options)
         wait_for(lambda: bool(self.ask("PING")))
         self.id = self.ask("CLUSTER", "MYID").decode()
 
     def ask(self, *command: Any) -> Any:
         """The answer as Redis gave it."""
-        connection: Any = Connection(port=self.port, socket_timeout=5, protocol=2)  # type: ignore[no-untyped-call]
+        arguments: dict[str, Any] = {"port": self.port, "socket_timeout": 5, "protocol": 2}
+        connection: Any
+        if self._tls:
+            connection = SSLConnection(**arguments, ssl_ca_certs=str(CERTIFICATE))
+        else:
+            connection = Connection(**arguments)  # type: ignore[no-untyped-call]
         try:
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
         finally:
             connection.disconnect()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def hang(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
 
 def wait_for(condition: Any) -> None:
@@ -117,9 +88,9 @@ def wait_for(condition: Any) -> None:
 class RedisCluster:
     """See the module's text. `replica` is the first master's."""
 
-    def __init__(self, path: str, folder: Path) -> None:
-        self.masters = [ClusterServer(path, folder / f"master{number}") for number in range(MASTERS)]
-        self.replica = ClusterServer(path, folder / "replica")
+    def __init__(self, path: str, folder: Path, *, tls: bool) -> None:
+        self.masters = [ClusterServer(path, folder / f"master{number}", tls=tls) for number in range(MASTERS)]
+        self.replica = ClusterServer(path, folder / "replica", tls=tls)
         self.servers = [*self.masters, self.replica]
 
     @property
@@ -166,10 +137,10 @@ class RedisCluster:
 
 
 @contextlib.contextmanager
-def running_redis_cluster() -> Iterator[RedisCluster]:
+def running_redis_cluster(*, tls: bool = False) -> Iterator[RedisCluster]:
     path = redis_7_path()
     with tempfile.TemporaryDirectory(prefix="chatd-cluster-") as folder:
-        cluster = RedisCluster(path, Path(folder))
+        cluster = RedisCluster(path, Path(folder), tls=tls)
         try:
             cluster.start()
             yield cluster

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -23,6 +25,15 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 START_TRIES = 200
+CERTIFICATE = Path(__file__).parent / "tls" / "localhost.crt"
+"""Of this machine, by name and by number, its own authority; the key lies beside it."""
+
+TLS_OPTIONS = {
+    "tls-cert-file": CERTIFICATE,
+    "tls-key-file": CERTIFICATE.with_suffix(".key"),
+    "tls-ca-cert-file": CERTIFICATE,
+    "tls-auth-clients": "no",
+}
 
 
 def redis_path() -> str:
@@ -41,23 +52,68 @@ def redis_path() -> str:
     return found
 
 
-class RedisServer:
-    """One Redis on a port that stays the same over its lives. It keeps nothing on the disk."""
+def redis_7_path() -> str:
+    """One that knows sharded pub/sub and encryption; the wheel's does not. A test that asks for it is skipped where
+    there is none."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            about = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+            version = re.search(r"v=(\d+)", about)
+            if version is not None and int(version[1]) >= 7:
+                return found
+    pytest.skip("no Redis 7; run: sudo apt-get install redis-server")
 
-    def __init__(self) -> None:
-        self._path = redis_path()
-        with socket.socket() as probe:
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
             probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+class RedisProcess:
+    """A Redis that keeps nothing on the disk, and is killed, stopped and let go on at will."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str) -> None:
+    def run(self, **options: Any) -> None:
+        """Begin, with options as in `redis.conf` (an underscore for each dash). Returns at once."""
+        options = {"bind": "127.0.0.1", "save": "", "appendonly": "no", **options}
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        self._process = subprocess.Popen([self._path, *words], stdout=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def hang(self) -> None:
+        """Connections stay, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class RedisServer(RedisProcess):
+    """One Redis on a port that stays the same over its lives."""
+
+    def __init__(self) -> None:
+        super().__init__(redis_path())
+        [self.port] = free_ports(1)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, **options: Any) -> None:
         """Returns when it answers."""
-        self._process = subprocess.Popen(
-            [self._path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options],
-            stdout=subprocess.DEVNULL,
-        )
+        self.run(port=self.port, **options)
         with self.client() as client:
             client.ping()
 
@@ -69,21 +125,6 @@ class RedisServer:
             retry=Retry(ConstantBackoff(0.05), START_TRIES),
             retry_on_error=[RedisError],
         )
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def hang(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

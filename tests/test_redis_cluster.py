@@ -258,3 +258,29 @@ def test_the_doctor_knows_a_cluster_from_a_single_redis(
     with running_redis() as alone:
         levels = [level for level, _ in told(alone.url, alone.url)]
     assert "good" not in levels, "the one from the wheel knows no sharded pub/sub, or is no cluster's"
+
+
+# ---------------------------------------------------------------- TLS
+
+
+async def test_over_tls_all_is_the_same_and_certificates_are_checked() -> None:
+    """The login and the encryption of the first address are those of all servers, also of those that it tells of."""
+    with running_redis_cluster(tls=True) as cluster:
+        home = cluster.master_of("test:shop:tea")
+        away = next(one for one in cluster.masters if one is not home)
+        some = [cluster.replica.url, cluster.masters[0].url]
+        async with ears(some, "a", "b") as (one, other):
+            one.bus.publish("tea", [publication(1)])
+            await until(lambda: other.numbers() == [1], seconds=LONG_SECONDS)
+            checks = len(other.checked)
+            await asyncio.to_thread(cluster.move, "test:shop:tea", away)
+            await until(lambda: len(other.checked) > checks, seconds=LONG_SECONDS)
+            await until(lambda: one.link.trouble() is None and other.link.trouble() is None, seconds=LONG_SECONDS)
+            one.bus.publish("tea", [publication(2)])
+            await until(lambda: 2 in [*other.numbers(), other.heads.get("tea")], seconds=LONG_SECONDS)
+        stranger = make_link([url.partition("?")[0] for url in some], prefix="test", node="c")
+        stranger.start()
+        try:
+            await until(lambda: "certificate" in (stranger.trouble() or ""), seconds=LONG_SECONDS)
+        finally:
+            await stranger.close()

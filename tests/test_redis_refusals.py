@@ -3,9 +3,7 @@ by itself when it is mended. (Dead, hung, slow and forgetful ones are in `test_r
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -13,8 +11,7 @@ from redis import Redis
 from chatd.live.redis_link import RedisLink
 from tests.door import until
 from tests.ears import Ear, ears, publication
-from tests.redis_clusters import redis_7_path
-from tests.redises import RedisServer, running_redis
+from tests.redises import CERTIFICATE, TLS_OPTIONS, RedisProcess, RedisServer, free_ports, redis_7_path, running_redis
 
 pytestmark = pytest.mark.redis
 
@@ -108,29 +105,13 @@ async def test_a_password_that_is_set_while_all_goes_on_is_noticed_and_survived(
 # ---------------------------------------------------------------- TLS
 
 
-class TlsRedis:
-    """Redis with a certificate of its own and no unencrypted port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = RedisServer().port  # a free one; it is not started
-        self.certificate, key = folder / "cert.pem", folder / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        self.process = subprocess.Popen(
-            [redis_7_path(), "--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--tls-cert-file", self.certificate, "--tls-key-file", key, "--tls-auth-clients", "no"],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-
-async def test_rediss_is_encrypted_and_its_certificate_is_checked(tmp_path: Path) -> None:
-    server = TlsRedis(tmp_path)
+async def test_rediss_is_encrypted_and_its_certificate_is_checked() -> None:
+    server = RedisProcess(redis_7_path())
+    [port] = free_ports(1)
+    server.run(port=0, tls_port=port, **TLS_OPTIONS)
     try:
-        base = f"rediss://127.0.0.1:{server.port}/0"
-        async with ears(f"{base}?ssl_ca_certs={server.certificate}", "a", "b") as (one, other):
+        base = f"rediss://127.0.0.1:{port}/0"
+        async with ears(f"{base}?ssl_ca_certs={CERTIFICATE}", "a", "b") as (one, other):
             await hears(one, other, 1)
         stranger = RedisLink(base, prefix="test", node="c")
         stranger.start()
@@ -139,5 +120,4 @@ async def test_rediss_is_encrypted_and_its_certificate_is_checked(tmp_path: Path
         finally:
             await stranger.close()
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.kill()
