@@ -24,12 +24,15 @@ SAID = [f"Line {number} of 120" for number in range(1, 121)]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def talk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Program, Person]]:
-    """Of 120 messages over three days, of which staff have read all but the last two."""
+    """Of 120 messages over three days, of which staff have read all but the last two. 40 others had written before."""
     known: list[Person] = []
 
     async def seed(settings: Settings, shop_url: str) -> None:
         async with before(settings, shop_url) as past:
             leo = await past.staff(LEO)
+            past.go_to(days_ago=60, hour=9)
+            for number in range(1, 41):
+                await past.says(past.somebody(f"other{number}"), f"Other person {number} of 40")
             mia = past.somebody("mia")
             known.append(mia)
             for number, text in enumerate(SAID):
@@ -106,3 +109,19 @@ async def test_a_customer_scrolls_up_through_everything_that_was_said(
     await expect(mia.log.get_by_text("Yesterday", exact=True)).to_have_count(1)
     await mia.say("And line 121")
     await expect(mia.message("And line 121")).to_be_in_viewport()
+
+
+async def test_a_conversation_that_is_opened_by_name_is_seen_in_the_list(staff: MakeStaff) -> None:
+    leo = await staff()
+    row = leo.row("Other person 3 of 40")
+    await expect(row).to_have_count(1)
+    await expect(row).not_to_be_in_viewport()
+    name = await row.locator(".row-name").inner_text()
+    await leo.page.keyboard.press("Control+k")
+    await leo.page.get_by_role("combobox").fill(name)
+    await leo.page.keyboard.press("Enter")
+    await expect(leo.heading).to_have_text(name)
+    await expect(row).to_be_in_viewport()
+    await leo.page.reload()
+    await leo.ready()
+    await expect(row).to_be_in_viewport()

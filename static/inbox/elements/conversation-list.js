@@ -27,6 +27,8 @@ export class ConversationList extends InboxElement {
   #list = "";
   #held = false;
   #rest = 0;
+  /** @type {string | null} the open conversation whose row has been brought into view, or was not to be had */
+  #revealed = null;
 
   build() {
     this.rows = h("div", { role: "list", "aria-label": this.t("list.label") });
@@ -91,6 +93,7 @@ export class ConversationList extends InboxElement {
       )?.focus({ preventScroll: true });
     if (fresh) this.scroller.scrollTop = 0;
     else if (before) this.#keepPlace(before);
+    this.#reveal();
     this.#rove(
       this.rows.querySelector("[data-cursor]") ??
         this.rows.querySelector(":has(> [aria-current])") ??
@@ -193,6 +196,16 @@ export class ConversationList extends InboxElement {
     }
   }
 
+  /** Whoever opens a conversation from elsewhere, by its address or the palette, sees where in the list it stands. */
+  #reveal() {
+    const { listing, place } = this.inbox;
+    const { conversation, filter, topic } = place;
+    // Not later than with the first page: whoever scrolls on must not be taken back.
+    if (conversation === this.#revealed || !listing?.reach(filter, topic).known) return;
+    this.#revealed = conversation;
+    this.rows.querySelector(":scope > :has(> [aria-current])")?.scrollIntoView({ block: "nearest" });
+  }
+
   // ---------------------------------------------------------------- acting on rows
 
   /** @param {MouseEvent} event */
@@ -203,6 +216,7 @@ export class ConversationList extends InboxElement {
       return;
     event.preventDefault();
     this.#held = false;
+    this.#revealed = row.dataset.id ?? null; // it stays under the pointer
     this.inbox.go({ conversation: /** @type {string} */ (row.dataset.id) });
     this.tell("opened");
   }
