@@ -66,7 +66,7 @@ export class Panel {
         onkeydown: (event) => this.#key(event),
       },
       h(
-        "header.top",
+        "div.top", // no <header>: the page has its own, and would seem to have two
         null,
         avatar(settings.name, "shop"),
         h("div.names", null, h("h2", { title: settings.name }, h("bdi", null, settings.name)), this.conversation.status),

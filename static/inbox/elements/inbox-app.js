@@ -66,6 +66,7 @@ export class InboxApp extends InboxElement {
       this.unread,
     );
     this.head = h("div.pane-head", null, menu, this.heading, this.narrowed, this.bulk);
+    this.listPane = h("div.list-pane", { "aria-label": this.t("list.label") }, this.head, this.list);
     this.nothing = h("div.thread-error", null);
     this.scrim = h("button.drawer-scrim", {
       type: "button",
@@ -77,7 +78,7 @@ export class InboxApp extends InboxElement {
     this.append(
       make("connection-bar"),
       this.sections,
-      h("div.list-pane", { role: "region", "aria-label": this.t("list.label") }, this.head, this.list),
+      this.listPane,
       h("main.thread-pane", null, this.header, this.thread, this.composer, this.nothing),
       this.customer,
       this.scrim,
@@ -156,6 +157,7 @@ export class InboxApp extends InboxElement {
     this.nothing.hidden = !none;
     if (none) this.#drawNothing();
     this.header.hidden = none;
+    setAttribute(this.listPane, "role", PHONE.matches ? "main" : "region"); // there it is all that is shown
     // On a phone the list and its heading are away: then this one is the page's first.
     setAttribute(this.header.heading, "aria-level", PHONE.matches ? "1" : null);
     this.thread.hidden = none;
