@@ -84,18 +84,18 @@ TEXTS: MappingProxyType[str, MailTexts] = MappingProxyType(
             time="{date}, {clock} {zone}",
         ),
         "es": MailTexts(
-            subject="Su chat con {shop}",
+            subject="Tu chat con {shop}",
             greeting="Hola, {name}:",
             greeting_nameless="Hola:",
-            answered="{shop} le ha respondido en el chat.",
+            answered="{shop} te ha respondido en el chat.",
             left_out="Los mensajes anteriores están en el chat.",
             reply="Responder",
-            use_button="Para responder, use el botón. Abre su chat sin contraseña hasta el {date}; por eso, no"
-            " reenvíe este correo.",
-            use_page="Para responder, abra esta página. Muestra su chat sin contraseña hasta el {date}; por"
-            " eso, no reenvíe este correo.",
-            why="Recibe este correo porque esta dirección se indicó en un chat con {shop} y la respuesta aún no se"
-            " había leído allí. Si no fue usted, no tiene que hacer nada.",
+            use_button="Para responder, usa el botón. Abre tu chat sin contraseña hasta el {date}; por eso, no"
+            " reenvíes este correo.",
+            use_page="Para responder, abre esta página. Muestra tu chat sin contraseña hasta el {date}; por"
+            " eso, no reenvíes este correo.",
+            why="Recibes este correo porque esta dirección se indicó en un chat con {shop} y la respuesta aún no se"
+            " había leído allí. Si no fuiste tú, no tienes que hacer nada.",
             months=("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sept", "oct", "nov", "dic"),
             date="{day} {month} {year}",
             time="{date}, {clock} {zone}",

@@ -75,8 +75,8 @@ export const TEXTS = {
     list: "Correos, primero los más recientes",
     empty_title: "Aún no hay correos",
     empty_how:
-      "Escriba en el chat de la tienda, indique un correo electrónico y salga de la tienda. Responda desde la bandeja de entrada. Poco después, el correo estará aquí.",
-    choose: "Elija un correo para leerlo.",
+      "Escribe en el chat de la tienda, indica un correo electrónico y sal de la tienda. Responde desde la bandeja de entrada. Poco después, el correo estará aquí.",
+    choose: "Elige un correo para leerlo.",
     back: "Todos los correos",
     from: "De",
     to: "Para",

@@ -86,5 +86,5 @@ export function reasonWords(reason, t) {
   if (!kind) return reason;
   const words = t(`reason.${kind}`);
   const whole = said ? t("reason.said", { words, said }) : words;
-  return givenUp ? `${t("reason.given_up")} ${whole}` : whole;
+  return givenUp ? t("reason.given_up", { words: whole }) : whole;
 }

@@ -112,7 +112,7 @@ export default {
   "reason.broken": "chatd konnte die E-Mail nicht schreiben",
   "reason.gone": "die Unterhaltung gibt es nicht mehr",
   "reason.said": "{words} (der Server sagte: {said})",
-  "reason.given_up": "Aufgegeben.",
+  "reason.given_up": "{words}; nach vielen Versuchen aufgegeben",
 
   "event.came": "{name} ist in den Shop gekommen",
   "event.left": "{name} hat den Shop verlassen",

@@ -111,7 +111,7 @@ export default {
   "reason.broken": "chatd could not write the mail",
   "reason.gone": "the conversation is gone",
   "reason.said": "{words} (the server said: {said})",
-  "reason.given_up": "Given up.",
+  "reason.given_up": "{words}; given up after many tries",
 
   "event.came": "{name} came to the shop",
   "event.left": "{name} left the shop",

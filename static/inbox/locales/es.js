@@ -111,7 +111,7 @@ export default {
   "reason.broken": "chatd no ha podido escribir el correo",
   "reason.gone": "la conversación ya no existe",
   "reason.said": "{words} (el servidor dijo: {said})",
-  "reason.given_up": "Se ha dejado de intentar.",
+  "reason.given_up": "{words}; se ha dejado de intentar",
 
   "event.came": "{name} ha entrado en la tienda",
   "event.left": "{name} ha salido de la tienda",

@@ -111,7 +111,7 @@ export default {
   "reason.broken": "chatd n’a pas pu écrire l’e-mail",
   "reason.gone": "la conversation n’existe plus",
   "reason.said": "{words} (réponse du serveur : {said})",
-  "reason.given_up": "Abandonné.",
+  "reason.given_up": "{words} ; abandonné après plusieurs essais",
 
   "event.came": "{name} est arrivé dans la boutique",
   "event.left": "{name} a quitté la boutique",

@@ -94,8 +94,8 @@ export default {
   "message.show_all": "Показать полностью",
   "message.show_less": "Свернуть",
   "message.by_email": "По электронной почте",
-  "typing.customer": "пишет…",
-  "typing.named": "{name} пишет…",
+  "typing.customer": "печатает…",
+  "typing.named": "{name} печатает…",
   "typing.colleague": "{name} отвечает…",
 
   "mark.sending": "Отправляется…",
@@ -124,9 +124,9 @@ export default {
   "reason.no_sender": "у магазина нет адреса отправителя",
   "reason.capped": "на этот адрес сегодня ушло достаточно писем",
   "reason.broken": "chatd не смог составить письмо",
-  "reason.gone": "диалога больше нет",
+  "reason.gone": "беседы больше нет",
   "reason.said": "{words} (ответ сервера: {said})",
-  "reason.given_up": "Попытки прекращены:",
+  "reason.given_up": "{words}; попытки прекращены",
 
   "event.came": "{name}: вход в магазин",
   "event.left": "{name}: уход из магазина",

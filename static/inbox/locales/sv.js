@@ -111,7 +111,7 @@ export default {
   "reason.broken": "chatd kunde inte skriva mejlet",
   "reason.gone": "konversationen finns inte längre",
   "reason.said": "{words} (servern svarade: {said})",
-  "reason.given_up": "Försöken har upphört.",
+  "reason.given_up": "{words}; försöken har upphört",
 
   "event.came": "{name} kom till butiken",
   "event.left": "{name} lämnade butiken",
