@@ -153,6 +153,12 @@ class Hub:
             for feed in self._feeds.values()
         )
 
+    def close(self) -> None:
+        """Nobody is served any more: what was being read from the log is let go."""
+        for feed in self._feeds.values():
+            if feed.filling is not None:
+                feed.filling.cancel()
+
     # ------------------------------------------------------------------ delivering
 
     def receive(self, shop: str, items: Sequence[Item]) -> None:

@@ -189,6 +189,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             await bus.close()
             if link is not None:
                 await link.close()
+            hub.close()
     finally:
         await store.close()
 

@@ -279,5 +279,5 @@ def _check_told(world: World, mailed: set[str]) -> None:
 
 def check_end(world: World) -> None:
     must(not world.errors, "chatd logged a fault of its own:\n" + "\n".join(world.errors))
-    left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     must(not left, f"still running: {left}")

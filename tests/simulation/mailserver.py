@@ -47,15 +47,11 @@ class MailServer:
         self.doubtful: set[str] = set()
         self.refused: set[str] = set()
 
-    def take(self, mail: ComposedMail, at: float) -> str:
-        found = message_from_bytes(mail.content, policy=default)
-        assert isinstance(found, EmailMessage)
-        body = found.get_body(("plain",))
+    def take(self, mail: ComposedMail, message: EmailMessage, at: float) -> None:
+        body = message.get_body(("plain",))
         assert body is not None
-        message_id = str(found["Message-ID"])
         texts = tuple(dict.fromkeys(TEXT.findall(body.get_content())))
-        self.received.append(Received(at, message_id, mail.recipient, texts))
-        return message_id
+        self.received.append(Received(at, str(message["Message-ID"]), mail.recipient, texts))
 
 
 class Transport:
@@ -89,7 +85,9 @@ class Transport:
         await asyncio.sleep(server.chance.uniform(0, 0.2))
         if self._is_gone():
             return Delivery("unreachable", "dead")
-        message_id = str(message_from_bytes(mail.content, policy=default)["Message-ID"])
+        message = message_from_bytes(mail.content, policy=default)
+        assert isinstance(message, EmailMessage)
+        message_id = str(message["Message-ID"])
         match mood:
             case "greylists":
                 return judge_reply("recipient", 450, "4.2.0 come back later")
@@ -107,7 +105,7 @@ class Transport:
                 await asyncio.sleep(server.chance.uniform(1, STALL_SECONDS_MAX))
                 if self._is_gone():
                     return Delivery("unreachable", "dead")
-        server.take(mail, began_at)
+        server.take(mail, message, began_at)
         if mood == "loses":
             server.doubtful.add(message_id)
             return Delivery("postponed", "The mail server broke off the connection.", doubtful=True)
