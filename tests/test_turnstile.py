@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from chatd.config import Settings
 from chatd.web.server import drain
 from chatd.web.turnstile import BURST_SECONDS, DELAY_SECONDS_MAX, Turnstile
 from chatd.wire.codes import CloseCode
@@ -20,6 +21,7 @@ from tests.clients import SHOP_ORIGIN, Client, opened_house
 from tests.door import until
 
 HELLO = [{"type": "text", "text": "hello"}]
+PER_SECOND = Settings().admissions_per_second_max
 
 
 def crowd(turnstile: Turnstile, arrivals: list[float], chance: random.Random) -> tuple[list[float], list[int]]:
@@ -45,21 +47,21 @@ def test_ten_thousand_are_in_within_a_minute_and_nobody_tries_more_than_three_ti
     seed: int, within_seconds: float
 ) -> None:
     chance = random.Random(seed)
-    turnstile = Turnstile(250, chance=chance.random)
+    turnstile = Turnstile(PER_SECOND, chance=chance.random)
     inside, tries = crowd(turnstile, [chance.uniform(0, within_seconds) for _ in range(10_000)], chance)
     assert len(inside) == 10_000
     assert max(inside) < 60
     assert max(tries) <= 3
     for second in range(60):
-        assert sum(second <= at < second + 1 for at in inside) <= 250 * (1 + BURST_SECONDS) + 1
+        assert sum(second <= at < second + 1 for at in inside) <= PER_SECOND * (1 + BURST_SECONDS) + 1
 
 
 def test_an_ordinary_day_never_meets_it() -> None:
     chance = random.Random(1)
-    turnstile = Turnstile(250, chance=chance.random)
+    turnstile = Turnstile(PER_SECOND, chance=chance.random)
     now = 0.0
     for _ in range(20_000):
-        now += chance.expovariate(150)
+        now += chance.expovariate(0.6 * PER_SECOND)
         assert turnstile.delay_ms(now) == 0
 
 

@@ -155,7 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Sockets that are let in each second, of customers and of staff; who is over it is told when to come back."
             " The pace at which clients come back after a stop, too.",
         ),
-    ] = 250.0
+    ] = 300.0
     connection_queue_bytes_max: Annotated[
         int, _number(65_536, 2**30, "Bytes waiting for a slow client before it is told to come back.")
     ] = 1_048_576
