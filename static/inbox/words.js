@@ -16,6 +16,9 @@ export const LANGUAGES = Object.freeze({
   zh: "中文",
 });
 
+/** Where the command key is not Ctrl. `platform` is deprecated, and all that every browser tells. */
+const APPLE = /^(Mac|iPhone|iPad)/;
+
 const DAY_MS = 86_400_000;
 
 /**
@@ -30,7 +33,7 @@ export async function loadWords({ chosen, wanted, shop, clock }) {
   const { default: catalogue } = await import(`./locales/${language}.js`);
   // The same language as somebody's region writes it: en-GB tells the time otherwise than en-US.
   const locale = wanted.find((tag) => tag.split("-")[0] === language) ?? language;
-  return makeWords(catalogue, language, locale, shop, clock);
+  return makeWords(catalogue, language, locale, shop, clock, APPLE.test(globalThis.navigator?.platform ?? ""));
 }
 
 /**
@@ -39,8 +42,9 @@ export async function loadWords({ chosen, wanted, shop, clock }) {
  * @param {string} locale
  * @param {{name: string, colour: string}} shop
  * @param {string} [clock]
+ * @param {boolean} [apple] whether the keyboard is one of Apple's
  */
-export function makeWords(catalogue, language, locale, shop, clock) {
+export function makeWords(catalogue, language, locale, shop, clock, apple = false) {
   const t = makeTranslator(catalogue, locale, { clock });
   const relativeDays = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const weekday = new Intl.DateTimeFormat(locale, { weekday: "short" });
@@ -74,8 +78,13 @@ export function makeWords(catalogue, language, locale, shop, clock) {
     return t(Object.hasOwn(catalogue, key) ? key : "error.unknown", error?.facts ?? {});
   };
 
+  const commandKey = apple ? "⌘" : language === "de" ? "Strg" : "Ctrl";
+
   return {
     t,
+    /** As it stands on the key, and as it stands before another key within a sentence. */
+    commandKey,
+    command: apple ? commandKey : `${commandKey}+`,
     language,
     locale,
     shop,

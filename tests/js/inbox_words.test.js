@@ -121,3 +121,11 @@ test("a refusal is told in words, also one that this page does not know", () => 
   for (const odd of [{ code: "constructor" }, { code: undefined }, null])
     assert.equal(words.error(odd), "Something went wrong.");
 });
+
+test("the command key is that of the keyboard", () => {
+  const shop = { name: "", colour: "" };
+  const said = (/** @type {any} */ words) => words.t("empty.no_selection.text", { command: words.command });
+  assert.match(said(makeWords(CATALOGUES.en, "en", "en", shop)), / Ctrl\+K /);
+  assert.match(said(makeWords(CATALOGUES.de, "de", "de", shop)), / Strg\+K /);
+  assert.match(said(makeWords(CATALOGUES.en, "en", "en", shop, undefined, true)), / ⌘K /);
+});

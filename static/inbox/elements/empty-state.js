@@ -25,7 +25,7 @@ export class EmptyState extends InboxElement {
     this.append(
       icon(ICONS[this.kind] ?? "inbox"),
       h("h2", null, t(`empty.${this.kind}.title`)),
-      h("p", null, t(`empty.${this.kind}.text`)),
+      h("p", null, t(`empty.${this.kind}.text`, { command: inbox.words.command })),
     );
     if (this.kind === "install") this.append(this.#snippet());
     // On a phone there is no other pane that would say how to make it come.

@@ -205,7 +205,7 @@ export class MessageComposer extends InboxElement {
     this.tooLong.hidden = !tell;
     setText(
       this.hint,
-      this.field.value ? this.t(this.#enterSends ? "composer.hint_enter" : "composer.hint_control") : "",
+      this.field.value ? this.t(this.#enterSends ? "composer.hint_enter" : "composer.hint_control", { command: this.words.command }) : "",
     );
     if (tell)
       setText(

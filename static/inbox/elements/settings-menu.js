@@ -50,7 +50,7 @@ export class SettingsMenu extends InboxElement {
           { type: "button", onclick: () => this.#leave("show-palette") },
           icon("command"),
           this.t("palette.title"),
-          h("kbd", null, "Ctrl K"),
+          h("kbd", null, `${this.words.commandKey} K`),
         ),
         h(
           "button.not-phone",

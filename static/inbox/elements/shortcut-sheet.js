@@ -45,7 +45,9 @@ export class ShortcutSheet extends InboxElement {
           null,
           ...ways.flatMap(({ keys }, index) => [
             index > 0 && h("span", null, this.t("keys.or")),
-            ...keys.map((key) => h("kbd", null, key.length === 1 ? key.toUpperCase() : key)),
+            ...keys.map((key) =>
+              h("kbd", null, key === "Ctrl" ? this.words.commandKey : key.length === 1 ? key.toUpperCase() : key),
+            ),
           ]),
         ),
       );

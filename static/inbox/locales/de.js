@@ -56,7 +56,7 @@ export default {
   "empty.empty_topic.title": "Nichts zu diesem Thema",
   "empty.empty_topic.text": "Themen werden gefunden, während Kunden schreiben. Sie können selbst jeder Unterhaltung eines geben.",
   "empty.no_selection.title": "Wählen Sie eine Unterhaltung",
-  "empty.no_selection.text": "J und K bewegen in der Liste, Enter öffnet. Strg+K findet alles andere.",
+  "empty.no_selection.text": "J und K bewegen in der Liste, Enter öffnet. {command}K findet alles andere.",
   "empty.not_found.title": "Diese Unterhaltung gibt es nicht",
   "empty.not_found.text":
     "Vielleicht ist die Adresse falsch geschrieben, oder die Unterhaltung gehört zu einem anderen Shop.",
@@ -157,7 +157,7 @@ export default {
   "composer.placeholder": "Antwort schreiben…",
   "composer.send": "Senden",
   "composer.hint_enter": "Enter sendet, Umschalt+Enter bricht die Zeile um",
-  "composer.hint_control": "Strg+Enter sendet, Enter bricht die Zeile um",
+  "composer.hint_control": "{command}Enter sendet, Enter bricht die Zeile um",
   "composer.characters": "{characters} von {limit}",
   "composer.too_long": { one: "{count} Zeichen zu viel", other: "{count} Zeichen zu viel" },
   "emoji.title": "Emoji",

@@ -56,7 +56,7 @@ export default {
   "empty.empty_topic.title": "Nada sobre esto",
   "empty.empty_topic.text": "Los temas se reconocen mientras los clientes escriben. También puedes añadir uno a cualquier conversación.",
   "empty.no_selection.title": "Elige una conversación",
-  "empty.no_selection.text": "J y K recorren la lista, Intro abre. Ctrl+K encuentra todo lo demás.",
+  "empty.no_selection.text": "J y K recorren la lista, Intro abre. {command}K encuentra todo lo demás.",
   "empty.not_found.title": "Esa conversación no existe",
   "empty.not_found.text": "Puede que la dirección esté mal escrita o que la conversación sea de otra tienda.",
   "empty.failed.title": "No se ha podido cargar la conversación",
@@ -156,7 +156,7 @@ export default {
   "composer.placeholder": "Escribe una respuesta…",
   "composer.send": "Enviar",
   "composer.hint_enter": "Intro envía, Mayús+Intro salta de línea",
-  "composer.hint_control": "Ctrl+Intro envía, Intro salta de línea",
+  "composer.hint_control": "{command}Intro envía, Intro salta de línea",
   "composer.characters": "{characters} de {limit}",
   "composer.too_long": {
     one: "Sobra {count} carácter",

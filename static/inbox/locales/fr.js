@@ -56,7 +56,7 @@ export default {
   "empty.empty_topic.title": "Rien sur ce sujet",
   "empty.empty_topic.text": "Les sujets sont reconnus quand les clients écrivent. Vous pouvez aussi en ajouter un à toute conversation.",
   "empty.no_selection.title": "Choisissez une conversation",
-  "empty.no_selection.text": "J et K parcourent la liste, Entrée ouvre. Ctrl+K trouve tout le reste.",
+  "empty.no_selection.text": "J et K parcourent la liste, Entrée ouvre. {command}K trouve tout le reste.",
   "empty.not_found.title": "Cette conversation n’existe pas",
   "empty.not_found.text": "L’adresse est peut-être mal écrite, ou la conversation appartient à une autre boutique.",
   "empty.failed.title": "La conversation n’a pas pu être chargée",
@@ -156,7 +156,7 @@ export default {
   "composer.placeholder": "Écrire une réponse…",
   "composer.send": "Envoyer",
   "composer.hint_enter": "Entrée envoie, Maj+Entrée va à la ligne",
-  "composer.hint_control": "Ctrl+Entrée envoie, Entrée va à la ligne",
+  "composer.hint_control": "{command}Entrée envoie, Entrée va à la ligne",
   "composer.characters": "{characters} sur {limit}",
   "composer.too_long": {
     one: "{count} caractère de trop",

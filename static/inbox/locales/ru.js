@@ -66,7 +66,7 @@ export default {
   "empty.empty_topic.title": "Об этом ничего нет",
   "empty.empty_topic.text": "Темы определяются, когда пишут покупатели. Вы можете сами добавить тему к любой беседе.",
   "empty.no_selection.title": "Выберите беседу",
-  "empty.no_selection.text": "J и K — вверх и вниз по списку, Enter — открыть. Ctrl+K находит всё остальное.",
+  "empty.no_selection.text": "J и K — вверх и вниз по списку, Enter — открыть. {command}K находит всё остальное.",
   "empty.not_found.title": "Такой беседы нет",
   "empty.not_found.text": "Возможно, в адресе опечатка или беседа относится к другому магазину.",
   "empty.failed.title": "Не удалось загрузить беседу",
@@ -171,7 +171,7 @@ export default {
   "composer.placeholder": "Напишите ответ…",
   "composer.send": "Отправить",
   "composer.hint_enter": "Enter — отправить, Shift+Enter — новая строка",
-  "composer.hint_control": "Ctrl+Enter — отправить, Enter — новая строка",
+  "composer.hint_control": "{command}Enter — отправить, Enter — новая строка",
   "composer.characters": "{characters} из {limit}",
   "composer.too_long": {
     one: "Лишний {count} знак",
