@@ -273,9 +273,8 @@ async def test_what_one_needs_has_a_name_and_a_role(customer: MakeCustomer, staf
     await mia.say("Names for everything?")
     await expect(mia.panel).to_match_aria_snapshot(f"""
       - dialog "Chat with {SHOP_NAME}":
-        - banner:
-          - heading "{SHOP_NAME}" [level=2]
-          - button "Close"
+        - heading "{SHOP_NAME}" [level=2]
+        - button "Close"
         - region "Conversation":
           - log "Messages":
             - list:
