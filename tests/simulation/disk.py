@@ -51,12 +51,15 @@ class Connection(sqlite3.Connection):
 
 
 class Disk:
-    """`is_full`: commits fail; `is_away`: reads fail, too; `lost_answers`: the chance that a commit's outcome is not
-    known, as over a network. `committed_at` says when each number of a shop was given."""
+    """`is_shared`: the writers know that they are several, and keep no journal; else each keeps one and meets those of
+    the others, which is harder than any way in which chatd is run. `is_full`: commits fail; `is_away`: reads fail, too;
+    `lost_answers`: the chance that a commit's outcome is not known, as over a network. `committed_at` says when each
+    number of a shop was given."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.loop = asyncio.get_running_loop()
+        self.is_shared = chance.random() < 0.5
         self.is_full = False
         self.is_away = False
         self.lost_answers = 0.0
@@ -154,7 +157,7 @@ class Store(contract.Store):
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._writer = Writer(disk.path, disk.loop, 0)
+        self._writer = Writer(disk.path, disk.loop, 0, is_shared=disk.is_shared)
         self._waiting: list[Waiting] = []
         self._told_at = 0.0
         self._is_closed = False
