@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import uvloop
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from chatd.web.front import FrontProtocol
 from chatd.web.intake import Intake
@@ -171,6 +173,24 @@ def test_what_waits_in_line_is_bounded_and_no_deadline_runs_meanwhile(loop: str)
             [last] = await here.connect(1)
             last.sendall(REQUEST)
             await turns_until(lambda: len(here.house.sockets.opened) == 2)
+
+    told(loop, story)
+
+
+@LOOPS
+def test_an_open_socket_keeps_nothing_of_its_handshake(loop: str) -> None:
+    """Not even until the wheel has looked: of a herd, what is kept for half a second is kept ten thousand times."""
+
+    async def story() -> None:
+        async with herd(handshake_timeout_seconds=30.0) as here:
+            before = sum(isinstance(one, FlowControl) for one in gc.get_objects())
+            crowd = await here.connect(20)
+            assert sum(isinstance(one, FlowControl) for one in gc.get_objects()) == before + 20
+            for one in crowd:
+                one.sendall(REQUEST)
+            await turns_until(lambda: len(here.house.sockets.opened) == 20)
+            assert sum(isinstance(one, FlowControl) for one in gc.get_objects()) == before
+            assert here.house.connections == 20
 
     told(loop, story)
 

@@ -140,10 +140,7 @@ class Readers:
         if self._reading >= READS_WAITING_MAX:
             raise _too_many()
         future: asyncio.Future[T] = self._loop.create_future()
-        asked = self._asked
-        while asked and asked[0][1].done():
-            asked.popleft()
-        asked.append((self._loop.time() + READ_SECONDS_MAX, future))
+        self._asked.append((self._loop.time() + READ_SECONDS_MAX, future))
         if self._sweeping is None:
             self._sweep()
         if not self._together:
@@ -161,6 +158,18 @@ class Readers:
         if self._together:
             self._queue.put(self._together)
             self._together = []
+
+    def _have_told(self, told: list[Told]) -> None:
+        for future, result, failure in told:
+            if future.done():
+                continue
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+        asked = self._asked
+        while asked and asked[0][1].done():
+            asked.popleft()  # and with it what was read
 
     def _sweep(self) -> None:
         """Tell those who have waited too long. One timer for all: one for each would cost as much as its read."""
@@ -238,7 +247,7 @@ class Readers:
     def _tell(self, told: list[Told]) -> None:
         if told:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
-                self._loop.call_soon_threadsafe(_tell, told)
+                self._loop.call_soon_threadsafe(self._have_told, told)
 
 
 def _read_ahead(path: Path, job: Job[Any]) -> Any:
@@ -253,16 +262,6 @@ def _close(connection: sqlite3.Connection | None) -> None:
     if connection is not None:
         with contextlib.suppress(sqlite3.Error):
             connection.close()
-
-
-def _tell(told: list[Told]) -> None:
-    for future, result, failure in told:
-        if future.done():
-            continue
-        if failure is None:
-            future.set_result(result)
-        else:
-            future.set_exception(failure)
 
 
 def _too_many() -> Temporary:

@@ -40,7 +40,8 @@ class Sockets(Protocol):
 
 
 class Place:
-    """One connection's place in the counts. It is left once, however often `leave` is called."""
+    """One connection's place in the counts. It is left once, however often `leave` is called; to call the place itself
+    is to leave it."""
 
     __slots__ = ("_address", "_front")
 
@@ -67,6 +68,8 @@ class Place:
         if front is not None:
             front.connections -= 1
             front.counts.leave(self._address)
+
+    __call__ = leave
 
 
 class Front:

@@ -372,7 +372,7 @@ class FrontProtocol(HttpToolsProtocol):
             return
         self._phase = Phase.GONE
         self.connections.discard(self)
-        protocol = front.sockets.open(outcome, self._place.leave, self._place.address)
+        protocol = front.sockets.open(outcome, self._place, self._place.address)
         self.flow.resume_reading()
         self.transport.write(outcome.response)
         self.transport.set_protocol(protocol)
@@ -382,8 +382,10 @@ class FrontProtocol(HttpToolsProtocol):
             protocol.pause_writing()
         if rest:
             protocol.data_received(rest)
-        # An open socket keeps nothing of its handshake: the parser and this object hold each other.
-        self.parser = self.scope = self.headers = None  # type: ignore[assignment]
+        # An open socket keeps nothing of its handshake: the parser and this object hold each other, and the wheel holds
+        # this object until it looks at it, when a herd is in already.
+        self.__dict__.clear()
+        self._phase = Phase.GONE
 
 
 def _path_of(url: bytes) -> str | None:
