@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from chatd.store import outbox
 from chatd.store.contract import Statement
 from tests.databases import DATABASE, PostgresServer, in_own_loop
 from tests.test_query_plans import ASKED_ALL_DAY
@@ -80,3 +81,8 @@ def test_the_log_is_read_by_the_same_index_as_on_sqlite(
     plans: dict[Statement, str], statement: Statement, index: str
 ) -> None:
     assert f"using {index}" in plans[statement]
+
+
+def test_what_is_claimed_is_chosen_once(plans: dict[Statement, str]) -> None:
+    """A choice that is made anew for each row, skipping what it has locked itself, has no limit any more."""
+    assert "CTE due" in plans[outbox._claim] and "CTE Scan on due" in plans[outbox._claim]

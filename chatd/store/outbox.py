@@ -34,10 +34,14 @@ _due = (
     .order_by(mails.c.due_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)  # on SQLite, where one job writes at a time, this says nothing
+    # Once: PostgreSQL may plan a subquery to be asked for each row, and each time it would skip what is locked by now
+    # and find as many again.
+    .cte("due")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _claim = Statement(
     update(mails)
-    .where(tuple_(mails.c.shop_id, mails.c.id).in_(_due))
+    .where(tuple_(mails.c.shop_id, mails.c.id).in_(select(_due.c.shop_id, _due.c.id)))
     .values(
         # Who held it before has not said what became of it: it may have arrived.
         doubtful=or_(mails.c.doubtful, mails.c.state == "sending"),
