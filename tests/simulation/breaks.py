@@ -13,7 +13,7 @@ import msgspec
 
 from chatd.dispatch import door
 from chatd.domain.commands import SendMessage, SettleMail
-from chatd.domain.notices import MailRow
+from chatd.domain.notices import MailRow, decide_delivery
 from chatd.live import hub
 from chatd.live.redis_presence import RedisPresence
 from chatd.notify import courier
@@ -103,6 +103,11 @@ def mail_what_was_seen() -> None:
     _replace(courier, "decide_delivery", lambda mail, **_: "send")
 
 
+def mail_who_is_here() -> None:
+    """A mail that is due goes out, whoever has come back (G6)."""
+    _replace(courier, "decide_delivery", lambda mail, **facts: decide_delivery(mail, **facts | {"online": False}))
+
+
 def mail_under_a_new_name() -> None:
     """Each attempt has a Message-ID of its own (G6)."""
     compose = Composer.compose
@@ -157,6 +162,7 @@ BREAKS: dict[str, Callable[[], None]] = {
         believe_the_bus,
         keep_the_dead_online,
         mail_what_was_seen,
+        mail_who_is_here,
         mail_under_a_new_name,
         believe_every_mail_arrived,
         tell_every_customer,

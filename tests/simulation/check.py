@@ -215,6 +215,7 @@ def check_mails(world: World) -> None:
         must(row is not None, f"{mail.message_id} is no mail of the outbox")
         assert row is not None
         must(mail.recipient == row["email"], f"{mail.message_id} went to {mail.recipient}")
+        must(not mail.was_here, f"{mail.message_id} was sent although {mail.recipient} was here")
         must(mail.texts, f"{mail.message_id} tells nothing: all of it had been seen")
         must(all(f"said-{row['shop_id']}-" in text for text in mail.texts), "a mail of another shop")
         _check_unseen(world, row, mail.at, mail.texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections.abc import Callable
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -27,9 +28,11 @@ STALL_SECONDS_MAX = 20.0
 
 
 class Received(NamedTuple):
-    """A mail that was taken; `at` is when chatd began to hand it over."""
+    """A mail that was taken. `at`: when chatd began to hand it over; `was_here`: whether its recipient was on the pages
+    of the shop then, and the node that sent it knew."""
 
     at: float
+    was_here: bool
     message_id: str
     recipient: str
     texts: tuple[str, ...]
@@ -47,18 +50,20 @@ class MailServer:
         self.doubtful: set[str] = set()
         self.refused: set[str] = set()
 
-    def take(self, mail: ComposedMail, message: EmailMessage, at: float) -> None:
+    def take(self, mail: ComposedMail, message: EmailMessage, at: float, *, was_here: bool) -> None:
         body = message.get_body(("plain",))
         assert body is not None
         texts = tuple(dict.fromkeys(TEXT.findall(body.get_content())))
-        self.received.append(Received(at, str(message["Message-ID"]), mail.recipient, texts))
+        self.received.append(Received(at, was_here, str(message["Message-ID"]), mail.recipient, texts))
 
 
 class Transport:
-    """One node's way to the mail server (`notify.smtp.Transport`)."""
+    """One node's way to the mail server (`notify.smtp.Transport`). `sees(address)`: whether the node knows that whoever
+    has it is on the pages of the shop."""
 
-    def __init__(self, server: MailServer) -> None:
+    def __init__(self, server: MailServer, sees: Callable[[str], bool]) -> None:
         self._server = server
+        self._sees = sees
         self.is_dead = False
         self._carried = 0
 
@@ -81,7 +86,7 @@ class Transport:
     async def _deliver(self, mail: ComposedMail) -> Delivery:
         server = self._server
         mood = server.chance.choice(server.moods)
-        began_at = server.loop.time()
+        began_at, was_here = server.loop.time(), self._sees(mail.recipient)
         await asyncio.sleep(server.chance.uniform(0, 0.2))
         if self._is_gone():
             return Delivery("unreachable", "dead")
@@ -105,7 +110,7 @@ class Transport:
                 await asyncio.sleep(server.chance.uniform(1, STALL_SECONDS_MAX))
                 if self._is_gone():
                     return Delivery("unreachable", "dead")
-        server.take(mail, message, began_at)
+        server.take(mail, message, began_at, was_here=was_here)
         if mood == "loses":
             server.doubtful.add(message_id)
             return Delivery("postponed", "The mail server broke off the connection.", doubtful=True)

@@ -24,6 +24,9 @@ ANSWER_SECONDS = 5.0
 COMMAND_SECONDS = 10.0
 RETRY_SECONDS_MAX = 2.0
 SENT_AGAIN_SECONDS = 1.0
+NOTICED_SECONDS = 1.0
+"""A node has heard within this time what a page has told it."""
+
 
 Object = dict[str, Any]
 
@@ -56,6 +59,8 @@ class Page:
         self.node: Node | None = None
         self.is_open = True
         self.is_welcome = False
+        self.is_visible = True
+        self.before_their_eyes_since = 0.0
         self.outbox: dict[str, Object] = {}
         self.said: list[str] = []
         self.acked: dict[str, Object] = {}
@@ -101,6 +106,19 @@ class Page:
     def signal(self, kind: str, **fields: Any) -> None:
         if self.is_welcome:
             self._send({"type": kind, **fields})
+
+    def show(self, visible: bool) -> None:
+        """The person looks at the page, or at another one before it."""
+        if self.is_welcome and visible != self.is_visible:
+            self.is_visible = visible
+            self.before_their_eyes_since = self.loop.time()
+        self.signal("set_active", active=visible)
+
+    def is_seen_by(self, node: Node) -> bool:
+        """Whether the node must know by now that the person has the page before their eyes."""
+        socket = self.wire.socket if self.wire is not None else None
+        is_there = self.is_welcome and self.is_visible and socket is not None and socket.chat is node.chat
+        return is_there and self.loop.time() > self.before_their_eyes_since + NOTICED_SECONDS
 
     def repeat(self) -> None:
         """Send again what was sent, or was answered already."""
@@ -256,7 +274,8 @@ class Page:
         else:
             self.state, self.epoch, self.number = frame["snapshot"], frame["epoch"], frame["number"]
         self.online = set(frame.get("online", ()))
-        self.is_welcome = True
+        self.is_welcome = self.is_visible = True
+        self.before_their_eyes_since = self.loop.time()
         for client_id in self.outbox:
             self._send_command(client_id)
 

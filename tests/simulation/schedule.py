@@ -96,7 +96,7 @@ def another_tab_opens(world: World) -> None:
 
 def customer_hides(world: World) -> None:
     page = world.chance.choice(world.customers)
-    page.signal("set_active", active=world.chance.random() < 0.5)
+    page.show(world.chance.random() < 0.5)
 
 
 LIFE: tuple[Act, ...] = (

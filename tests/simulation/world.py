@@ -200,8 +200,12 @@ class World:
 
     def make_transport(self, settings: Settings) -> Transport:
         node = self._named(settings.data_directory.name)
-        node.transport = Transport(self.mail)
+        node.transport = Transport(self.mail, lambda address: self._sees(node, address))
         return node.transport
+
+    def _sees(self, node: Node, address: str) -> bool:
+        """Whether this node has a page before the eyes of whoever has this address."""
+        return any(page.account.email == address and page.is_seen_by(node) for page in self.customers)
 
     def _named(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
@@ -300,7 +304,7 @@ class World:
         for wire in self.open_wires:
             wire.heal()
         for page in self.customers:
-            page.signal("set_active", active=True)
+            page.show(True)
         self.note("all faults end")
 
 
