@@ -157,10 +157,11 @@ class Hub:
         )
 
     def close(self) -> None:
-        """Nobody is served any more: what was being read from the log is let go."""
+        """Nobody is served any more: what was being read from the log is let go, and what comes late is for nobody."""
         for feed in self._feeds.values():
             if feed.filling is not None:
                 feed.filling.cancel()
+        self._feeds.clear()
 
     # ------------------------------------------------------------------ delivering
 
