@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def test_a_mistake_is_found_and_can_be_found_again(mistake: str) -> None:
 def test_nothing_that_was_promised_is_broken_in_ten_thousand_schedules() -> None:
     """From another seed each day, so that a machine that runs this every night sees more than the same."""
     seed = int(time.time() // 86_400) * 10_000
-    code, output = simulate("--seed", str(seed), "--count", "10000")
+    code, output = simulate("--seed", str(seed), "--count", "10000", "--processes", str(os.cpu_count() or 1))
     print(output)
     assert code == 0, output
 
