@@ -51,6 +51,10 @@ async def test_the_login_leads_where_one_wanted_to_go(door: Door) -> None:
         page = await browser.get("/login?next=/inbox/abc_1-2")
         assert 'name="next" value="/inbox/abc_1-2"' in page.text
         assert (await try_login(browser, next="/inbox/abc_1-2")).headers["location"] == "/inbox/abc_1-2"
+    async with door.browser() as browser:
+        listed = "/inbox/abc_1-2?filter=unread&topic=store_info"
+        await browser.get("/login")
+        assert (await try_login(browser, next=listed)).headers["location"] == listed
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,7 @@ async def test_the_login_leads_where_one_wanted_to_go(door: Door) -> None:
         "/inbox//evil.example",
         "/inbox/../x",
         "/inbox/a?b",
+        "/inbox/a?b=//evil.example",
         "/inbox/a\r\nSet-Cookie: a=b",
         "/inbox\n",
         "javascript:alert(1)",

@@ -38,6 +38,10 @@ async def test_the_beginning_leads_to_the_inbox_and_that_to_the_login(door: Door
         assert (await browser.get("/")).headers["location"] == "/inbox"
         assert (await browser.get("/inbox")).headers["location"] == "/login?next=/inbox"
         assert (await browser.get("/inbox/c-1")).headers["location"] == "/login?next=/inbox/c-1"
+        listed = await browser.get("/inbox/c-1?filter=unread&topic=store_info")
+        assert listed.headers["location"] == "/login?next=/inbox/c-1%3Ffilter%3Dunread%26topic%3Dstore_info"
+        odd = await browser.get("/inbox/c-1?next=//evil.example")
+        assert odd.headers["location"] == "/login?next=/inbox/c-1"
         assert (await browser.get("/login")).status_code == 200
         assert (await browser.post("/inbox")).status_code == 405
 

@@ -41,7 +41,10 @@ ADDRESS_RATE = Rate(burst=50, seconds=900)  # an office of people behind one add
 EMAIL_CHARACTERS_MAX = 254
 LOGIN_COOKIE_CHARACTERS = 32
 
-_INBOX_PATH = re.compile(r"/inbox(/[A-Za-z0-9_-]{1,64})?")
+# A place in the inbox: a conversation, and the list beside it (static/inbox/place.js).
+_INBOX_PATH = re.compile(
+    r"/inbox(/[A-Za-z0-9_-]{1,64})?(\?[a-z_]{1,20}=[a-z_]{1,40}(&[a-z_]{1,20}=[a-z_]{1,40}){0,3})?"
+)
 
 logger = logging.getLogger("chatd.web.login")
 

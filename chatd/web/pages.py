@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Protocol
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -32,6 +33,7 @@ from chatd.store.shops import Shop, ShopDirectory
 from chatd.web.addresses import address_group
 from chatd.web.assets import Asset, Assets, answer, asset_of
 from chatd.web.bodies import read_json
+from chatd.web.login import own_path
 from chatd.web.rates import Rate, RateLimiter
 from chatd.web.rendering import Rendering
 from chatd.web.security import facts_of, require_own_page
@@ -129,8 +131,8 @@ class Pages:
         session = await self._sessions.find(request)
         if session is None:
             if not self._sessions.has_cookie(request):
-                return RedirectResponse(f"/login?next={request.url.path}", 303)
-            response = RedirectResponse(f"/login?ended&next={request.url.path}", 303)
+                return RedirectResponse(f"/login?next={_place(request)}", 303)
+            response = RedirectResponse(f"/login?ended&next={_place(request)}", 303)
             self._sessions.forget(response)
             return response
         shop = self._directory.by_id(session.staff.shop)
@@ -256,3 +258,10 @@ def script_literal(value: object) -> bytes:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text.encode()
+
+
+def _place(request: Request) -> str:
+    """Where in the inbox somebody wanted to be, with the list if it is one, to stand in an address."""
+    path, query = request.url.path, request.url.query
+    place = f"{path}?{query}"
+    return quote(place if own_path(place) == place else path, safe="/")
