@@ -38,7 +38,7 @@ export function choicesOf(inbox, act) {
     aside = "",
   ) => choices.push({ id, group, icon, label, run, words, aside });
 
-  if (row) {
+  if (row && inbox.mayChat) {
     const open = inbox.stateOf(row) === "open";
     add(
       "conversation",

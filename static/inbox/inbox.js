@@ -207,6 +207,11 @@ export class Inbox extends EventTarget {
     return this.listing?.ids(filter, (row) => this.stateOf(row), this.kept, topic, topicsOf) ?? [];
   }
 
+  /** Whether whoever is logged in may answer, close and label; others read. chatd holds them to it in any case. */
+  get mayChat() {
+    return this.state?.me.permissions?.includes("chat") ?? false;
+  }
+
   get openRow() {
     return this.row(this.opened.id);
   }
@@ -372,6 +377,7 @@ export class Inbox extends EventTarget {
    * @param {readonly string[]} ids @param {"open" | "closed"} state @param {{undoes?: boolean}} [how]
    */
   async setState(ids, state, how = {}) {
+    if (!this.mayChat) return;
     const changing = ids.filter((id) => {
       const row = this.row(id);
       return row !== null && this.stateOf(row) !== state;
@@ -424,13 +430,14 @@ export class Inbox extends EventTarget {
 
   /** @param {string} id @param {boolean} [on] */
   tick(id, on = !this.ticked.has(id)) {
+    if (!this.mayChat) return; // there is nothing to do with them
     if (on) this.ticked.add(id);
     else this.ticked.delete(id);
     this.changed("ticks", "rows");
   }
 
   tickAll() {
-    for (const id of this.listed()) this.ticked.add(id);
+    if (this.mayChat) for (const id of this.listed()) this.ticked.add(id);
     this.changed("ticks", "rows");
   }
 

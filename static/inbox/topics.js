@@ -26,7 +26,7 @@ export class Topics {
 
   /** Whether whoever reads may change them. */
   get changeable() {
-    return this.inbox.state?.me.permissions?.includes("chat") ?? false;
+    return this.inbox.mayChat;
   }
 
   /** As they will be once what was asked for is confirmed, most recent first. @param {Row} row @returns {Topic[]} */

@@ -9,7 +9,7 @@ import { Inbox } from "../../static/inbox/inbox.js";
 import { SeenMarks, TOGETHER_MS } from "../../static/inbox/seen-marks.js";
 
 const EMMA = { id: "cu-emma", kind: "visitor", name: "Emma", email: "", verified: false };
-const MIA = { kind: "staff", id: "st-mia", name: "Mia" };
+const MIA = { kind: "staff", id: "st-mia", name: "Mia", permissions: ["chat"] };
 
 /** Answers nothing by itself; a test says what came. */
 class FakeClient extends EventTarget {
@@ -277,6 +277,16 @@ describe("closing and opening", () => {
     toasts[0].action.run();
     assert.deepEqual(inbox.listed().length, 3);
     assert.ok(client.last("open_conversations"));
+  });
+
+  test("is not for those who may only read", async () => {
+    const { client, inbox, toasts } = await open([row("co-1")]);
+    if (inbox.state) inbox.state.me = { ...inbox.state.me, permissions: [] };
+    inbox.tickAll();
+    inbox.tick("co-1");
+    inbox.setState(["co-1"], "closed");
+    assert.deepEqual([inbox.ticked.size, inbox.listed(), toasts.length], [0, ["co-1"], 0]);
+    assert.equal(client.last("close_conversations"), undefined);
   });
 
   test("an event of the first wish does not blink through a quick undo", async () => {

@@ -37,6 +37,7 @@ export class ConversationRow extends HTMLElement {
     setAttribute(this.time, "datetime", new Date(row.last?.at ?? row.started_at).toISOString());
     this.closed.hidden = !closed || place.filter === "closed"; // there it would be on every row
     this.box.checked = ticked;
+    this.ticking.hidden = !inbox.mayChat;
     setAttribute(this.box, "aria-label", t("list.tick", { name }));
     showCount(this.count, row.unread, words);
     this.#showTopics(inbox, row);
@@ -72,7 +73,8 @@ export class ConversationRow extends HTMLElement {
       h("span.row-body", null, this.preview, this.count),
       this.topics,
     );
-    this.append(this.link, h("label.row-tick", null, this.box));
+    this.ticking = h("label.row-tick", null, this.box);
+    this.append(this.link, this.ticking);
   }
 
   /** The two most recent, most recent first (feature I2). @param {Inbox} inbox @param {Row} row */

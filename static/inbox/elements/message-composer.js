@@ -14,7 +14,7 @@ import { InboxElement } from "./inbox-element.js";
 const SUGGESTIONS = 6;
 /** From this share of the limit on, the number of characters is told. */
 const TELL_FROM = 0.8;
-const ROUTE_ICONS = Object.freeze({ email: "mail", none: "alert", waiting: "offline" });
+const ROUTE_ICONS = Object.freeze({ email: "mail", none: "alert", waiting: "offline", read_only: "unread" });
 
 /** @typedef {{start: number, found: import("../emoji.js").Emoji[], at: number}} Suggesting */
 
@@ -56,16 +56,17 @@ export class MessageComposer extends InboxElement {
       icon("send", "small turns"),
       h("span", null, this.t("composer.send")),
     );
+    this.box = h(
+      "div.composer-box",
+      null,
+      this.field,
+      h("div.composer-foot", null, this.smile, this.hint, this.tooLong, this.button),
+    );
     this.form = h(
       "form",
       null,
       this.route,
-      h(
-        "div.composer-box",
-        null,
-        this.field,
-        h("div.composer-foot", null, this.smile, this.hint, this.tooLong, this.button),
-      ),
+      this.box,
     );
     this.list = h("ul.emoji-suggestions", {
       id: "emoji-suggestions",
@@ -140,7 +141,8 @@ export class MessageComposer extends InboxElement {
       this.#drawHint();
     }
     if (!row || !state) return;
-    const { route, email } = replyRouteOf(row, state, inbox.connected);
+    const { route, email } = replyRouteOf(row, state, inbox.connected, inbox.mayChat);
+    this.box.hidden = !inbox.mayChat;
     const key = `${route} ${email}`;
     if (key === this.#route) return;
     this.#route = key;

@@ -94,6 +94,7 @@ export class ThreadHeader extends InboxElement {
       this.presence,
       online ? this.t("presence.online") : reading ? this.t("presence.reading") : this.#absence(),
     );
+    this.state.hidden = !inbox.mayChat;
     const open = inbox.stateOf(row) === "open";
     if (this.#button !== String(open)) {
       this.#button = String(open);

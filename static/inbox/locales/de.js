@@ -153,6 +153,7 @@ export default {
   "route.email": "Geht per E-Mail an {email}",
   "route.none": "Keine Adresse bekannt: der Kunde sieht es beim nächsten Besuch",
   "route.waiting": "Nicht verbunden: geht hinaus, sobald Sie wieder verbunden sind",
+  "route.read_only": "Sie dürfen hier lesen, aber nicht antworten",
   "composer.label": "Antwort",
   "composer.placeholder": "Antwort schreiben…",
   "composer.send": "Senden",

@@ -152,6 +152,7 @@ export default {
   "route.email": "Will be e-mailed to {email}",
   "route.none": "No address known: the customer will see it on the next visit",
   "route.waiting": "Not connected: goes out when you are back",
+  "route.read_only": "You may read here, but not answer",
   "composer.label": "Reply",
   "composer.placeholder": "Write a reply…",
   "composer.send": "Send",

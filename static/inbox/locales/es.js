@@ -152,6 +152,7 @@ export default {
   "route.email": "Se enviará por correo a {email}",
   "route.none": "No se conoce ninguna dirección: el cliente lo verá en su próxima visita",
   "route.waiting": "Sin conexión: saldrá cuando vuelva a haberla",
+  "route.read_only": "Aquí puedes leer, pero no responder",
   "composer.label": "Respuesta",
   "composer.placeholder": "Escribe una respuesta…",
   "composer.send": "Enviar",

@@ -152,6 +152,7 @@ export default {
   "route.email": "Sera envoyé par e-mail à {email}",
   "route.none": "Aucune adresse connue : le client le verra à sa prochaine visite",
   "route.waiting": "Hors connexion : partira à votre retour",
+  "route.read_only": "Vous pouvez lire ici, mais pas répondre",
   "composer.label": "Réponse",
   "composer.placeholder": "Écrire une réponse…",
   "composer.send": "Envoyer",

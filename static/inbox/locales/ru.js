@@ -167,6 +167,7 @@ export default {
   "route.email": "Уйдёт письмом на {email}",
   "route.none": "Адрес неизвестен: покупатель увидит ответ при следующем визите",
   "route.waiting": "Нет связи: уйдёт, когда она вернётся",
+  "route.read_only": "Здесь вы можете читать, но не отвечать",
   "composer.label": "Ответ",
   "composer.placeholder": "Напишите ответ…",
   "composer.send": "Отправить",

@@ -152,6 +152,7 @@ export default {
   "route.email": "Mejlas till {email}",
   "route.none": "Ingen adress är känd: kunden ser det vid nästa besök",
   "route.waiting": "Inte ansluten: skickas när du är tillbaka",
+  "route.read_only": "Du får läsa här, men inte svara",
   "composer.label": "Svar",
   "composer.placeholder": "Skriv ett svar…",
   "composer.send": "Skicka",

@@ -150,6 +150,7 @@ export default {
   "route.email": "将以邮件发送至 {email}",
   "route.none": "没有邮箱：顾客下次访问时可见",
   "route.waiting": "未连接：恢复连接后发出",
+  "route.read_only": "您在此只能查看，不能回复",
   "composer.label": "回复",
   "composer.placeholder": "输入回复…",
   "composer.send": "发送",
