@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from chatd.store.people import add_token
+from chatd.store.snapshots import customer_snapshot
 from chatd.store.staff import remove_staff
 from chatd.web.socket import SocketProtocol
 from chatd.web.tokens import hash_token, make_reply_token
@@ -75,6 +77,25 @@ async def test_a_visitor_comes_back_with_the_token_and_finds_the_thread(house: H
     assert again.welcome["you"] == customer.welcome["you"]
     (conversation,) = again.welcome["snapshot"]["conversations"]
     assert [entry["event"]["type"] for entry in conversation["thread"]] == ["message_sent"]
+
+
+async def test_who_has_said_nothing_yet_is_welcomed_on_the_next_page_as_the_store_would(house: House) -> None:
+    """Nothing is stored about them, so nothing is asked; also in a shop where others talk."""
+    talker = await house.customer()
+    await talker.say("somebody else")
+    quiet = await house.customer()
+    customer, token = quiet.welcome["you"]["id"], quiet.welcome["token"]
+    read = await house.chat.store.read(partial(customer_snapshot, shop=house.shop.id, customer=customer))
+    again = await house.customer(token=token)
+    assert again.welcome["you"] == quiet.welcome["you"]
+    assert (again.welcome["number"], again.welcome["epoch"]) == (read.number, f"{read.epoch}.{customer}")
+    assert again.welcome["snapshot"] == msgspec.to_builtins(read.state)
+    resumed = await house.customer(token=token, resume={"epoch": again.welcome["epoch"], "number": 0})
+    assert resumed.welcome["resumed"] is True
+    said = (await resumed.say("a first word"))["result"]["conversation"]
+    assert (await again.event("message_sent"))["conversation"] == said
+    back = await house.customer(token=token)
+    assert [one["id"] for one in back.welcome["snapshot"]["conversations"]] == [said]
 
 
 @pytest.mark.parametrize("token", ["", "x" * 54, "x" * 5_000, "reply", "null", "A" * 53 + "="])

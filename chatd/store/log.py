@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import bindparam, insert, select, text, update
 
 from chatd.domain.events import Event, MessageSent, encode_event
 from chatd.errors import NotFound
@@ -83,7 +83,7 @@ _customer_after = Statement(
 _shop_head = Statement(select(shops.c.head, shops.c.epoch).where(shops.c.id == bindparam("shop")))
 _all_heads = Statement(select(shops.c.id, shops.c.head).limit(SHOPS_READ_MAX))
 _customer_head = Statement(
-    select(shops.c.epoch, func.coalesce(customers.c.head, 0).label("head"))
+    select(shops.c.epoch, shops.c.head.label("shop_head"), customers.c.head)
     .select_from(
         shops.outerjoin(customers, (customers.c.shop_id == shops.c.id) & (customers.c.id == bindparam("customer")))
     )
@@ -169,14 +169,22 @@ async def _take_customer_numbers(tx: Transaction, shop: str, customer: str, coun
 
 async def head(tx: Transaction, shop: str, customer: str | None = None) -> tuple[str, int]:
     """The epoch and the last number given in the shop's stream, or in the customer's. Raises `NotFound`."""
-    row = (
-        await tx.one(_shop_head, shop=shop)
-        if customer is None
-        else await tx.one(_customer_head, shop=shop, customer=customer)
-    )
+    if customer is not None:
+        epoch, _, number = await both_heads(tx, shop, customer)
+        return epoch, number or 0
+    row = await tx.one(_shop_head, shop=shop)
     if row is None:
         raise NotFound("no such shop")
     return row["epoch"], row["head"]
+
+
+async def both_heads(tx: Transaction, shop: str, customer: str) -> tuple[str, int, int | None]:
+    """The epoch, the last number given in the shop's stream, and in the customer's: None when nothing is stored about
+    such a customer. Raises `NotFound`."""
+    row = await tx.one(_customer_head, shop=shop, customer=customer)
+    if row is None:
+        raise NotFound("no such shop")
+    return row["epoch"], row["shop_head"], row["head"]
 
 
 async def heads(tx: Transaction) -> dict[str, int]:

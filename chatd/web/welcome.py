@@ -21,6 +21,7 @@ from chatd.live.presence import Presence
 from chatd.store import log
 from chatd.store.contract import Transaction
 from chatd.store.log import Recorded
+from chatd.store.shops import Shop
 from chatd.store.snapshots import customer_snapshot, customer_state, staff_snapshot
 from chatd.web.parts import Chat
 from chatd.wire.frames import Codec, Resume, event_frame, in_codec
@@ -93,10 +94,16 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
     customer = stream_of(actor)
     most, bytes_max = chat.limits.resume_events_max, chat.settings.connection_queue_bytes_max // 2
 
+    shop = chat.directory.by_id(actor.shop)
+
     async def job(tx: Transaction) -> Beginning:
-        history, shop_number = await log.head(tx, actor.shop)
-        epoch = _stream_epoch(history, actor)
-        number = shop_number if customer is None else (await log.head(tx, actor.shop, customer))[1]
+        own_number: int | None
+        if customer is None:
+            history, shop_number = await log.head(tx, actor.shop)
+            own_number = shop_number
+        else:
+            history, shop_number, own_number = await log.both_heads(tx, actor.shop, customer)
+        epoch, number = _stream_epoch(history, actor), own_number or 0
         missed: list[Recorded] | None = None
         if resume is not None and resume.epoch == epoch:
             missing = number - resume.number
@@ -105,7 +112,9 @@ async def read_beginning(chat: Chat, actor: Actor, resume: Resume | None) -> Beg
                     tx, actor.shop, customer, after=resume.number, missing=missing, bytes_max=bytes_max
                 )
         snapshot: dict[str, Any] | None = None
-        if missed is None:
+        if missed is None and own_number is None and shop is not None and actor.kind == "visitor":
+            snapshot = _strangers_state(shop, actor)
+        elif missed is None:
             read = (
                 await staff_snapshot(tx, actor.shop, actor.id, permissions=actor.permissions, state="open")
                 if customer is None
@@ -134,8 +143,13 @@ def newcomers_beginning(chat: Chat, actor: Actor) -> Beginning | None:
         number=0,
         shop_number=position,
         missed=None,
-        snapshot=customer_state(shop.face, CustomerCard(id=actor.id, kind="visitor"), []),
+        snapshot=_strangers_state(shop, actor),
     )
+
+
+def _strangers_state(shop: Shop, actor: Actor) -> dict[str, Any]:
+    """The snapshot of a visitor about whom nothing is stored, as most are who only look around."""
+    return customer_state(shop.face, CustomerCard(id=actor.id, kind="visitor"), [])
 
 
 def _stream_epoch(history: str, actor: Actor) -> str:
