@@ -180,7 +180,7 @@ async def test_a_broken_constraint_of_something_put_off_is_told_to_whoever_broke
 
     def adding(name: str) -> Any:
         async def job(tx: Transaction) -> str:
-            await tx.later(add, None, name=name)
+            tx.later(add, None, name=name)
             return name
 
         return job

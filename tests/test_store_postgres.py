@@ -48,7 +48,7 @@ def adding(name: str) -> Any:
 
 def adding_later(name: str) -> Any:
     async def job(tx: Transaction) -> str:
-        await tx.later(_add, None, name=name)
+        tx.later(_add, None, name=name)
         return name
 
     return job

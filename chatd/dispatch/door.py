@@ -132,7 +132,7 @@ class Dispatch:
             assert handler is not None, f"no handler for {type(command).__name__}"
             result = _encoder.encode(await handler(work, actor, command))
             if stored:
-                await results.keep_result(tx, actor.shop, actor.id, command.id, at=work.now, result=result)
+                results.keep_result(tx, actor.shop, actor.id, command.id, at=work.now, result=result)
             return result, work.recorded
 
         def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:

@@ -171,7 +171,7 @@ class Transaction(Protocol):
     async def run(self, statement: Statement, **parameters: Any) -> int:
         """Execute and return how many rows were touched."""
 
-    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+    def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         """Execute before anything else of this transaction looks, or before its commit. The same statement again with
         the same key takes the place of the first; with None, every one is executed. Different statements that are put
         off for one row must set different columns: their order among each other is open."""

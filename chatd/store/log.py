@@ -109,7 +109,7 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
             customer_number = next_numbers[event.customer]
             next_numbers[event.customer] += 1
         record = encode_event(event)
-        await tx.later(
+        tx.later(
             _insert,
             None,
             shop_id=shop,
@@ -146,7 +146,7 @@ async def _take_shop_numbers(tx: Transaction, shop: str, count: int) -> int:
         head = int(row["head"])
     else:
         head = known + count
-        await tx.later(_set_shop_head, shop, shop=shop, new_head=head)
+        tx.later(_set_shop_head, shop, shop=shop, new_head=head)
     tx.remember(shops, shop, head)
     return head - count + 1
 
@@ -162,7 +162,7 @@ async def _take_customer_numbers(tx: Transaction, shop: str, customer: str, coun
         head = int(row["head"])
     else:
         head = known + count
-        await tx.later(_set_customer_head, (shop, customer), shop=shop, customer=customer, new_head=head)
+        tx.later(_set_customer_head, (shop, customer), shop=shop, customer=customer, new_head=head)
     tx.remember(customers, key, head)
     return head - count + 1
 

@@ -106,7 +106,7 @@ class WriteTransaction:
         await self._prepare(statement)
         return await self._link.run(statement, parameters)
 
-    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+    def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         self.has_written = True
         rows = self._put_off.setdefault(statement, {})
         if statement.unique and key in rows:

@@ -138,7 +138,7 @@ def _change(tx: Transaction, shop: str, conversation: str | None, **fields: Any)
 
 async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
     message = event.message
-    await tx.later(
+    tx.later(
         _say,
         (shop, event.conversation),
         shop=shop,
@@ -170,14 +170,14 @@ async def _conversation_started(tx: Transaction, shop: str, number: int, event: 
 
 async def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
     place = (shop, event.conversation)
-    await tx.later(_deliver, place, shop=shop, conversation=event.conversation, upto=event.position)
+    tx.later(_deliver, place, shop=shop, conversation=event.conversation, upto=event.position)
     _change(tx, *place, delivered=event.position)
 
 
 async def _messages_seen(tx: Transaction, shop: str, number: int, event: MessagesSeen) -> None:
     place = (shop, event.conversation)
     statement = _seen_by_shop if event.by == "shop" else _seen_by_customer
-    await tx.later(statement, place, shop=shop, conversation=event.conversation, upto=event.position)
+    tx.later(statement, place, shop=shop, conversation=event.conversation, upto=event.position)
     known = tx.recall(conversations, place)
     if known is None:
         return
@@ -190,9 +190,7 @@ async def _messages_seen(tx: Transaction, shop: str, number: int, event: Message
 
 async def _conversation_read(tx: Transaction, shop: str, number: int, event: ConversationRead) -> None:
     place = (shop, event.staff, event.conversation)
-    await tx.later(
-        _read, place, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen
-    )
+    tx.later(_read, place, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen)
     tx.remember(reads, place, event.incoming_seen)
 
 

@@ -27,10 +27,10 @@ async def find_result(tx: Transaction, shop: str, actor: str, client_id: str) ->
     return None if row is None else row["result"].encode()
 
 
-async def keep_result(tx: Transaction, shop: str, actor: str, client_id: str, *, at: int, result: bytes) -> None:
+def keep_result(tx: Transaction, shop: str, actor: str, client_id: str, *, at: int, result: bytes) -> None:
     """The schema holds one for each id: a second one breaks its constraint."""
     key = (shop, actor, client_id)
-    await tx.later(_keep, key, shop_id=shop, actor_id=actor, client_id=client_id, at=at, result=result.decode())
+    tx.later(_keep, key, shop_id=shop, actor_id=actor, client_id=client_id, at=at, result=result.decode())
     tx.remember(results, key, result)
 
 

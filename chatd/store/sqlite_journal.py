@@ -22,7 +22,6 @@ The table is the writer's own and not part of the schema: PostgreSQL has none.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections import deque
 from collections.abc import Hashable
@@ -56,11 +55,10 @@ class Journal:
     """What the one who writes knows of the table. `rows` stand in the entries that are not settled. `is_known` is false
     while there may be entries that somebody else has written: then they are replayed from the table."""
 
-    __slots__ = ("_entries", "_serial", "is_known", "rows")
+    __slots__ = ("_entries", "is_known", "rows")
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
-        self._serial = itertools.count()
         self.rows = 0
         self.is_known = False
 
@@ -68,10 +66,6 @@ class Journal:
     def is_settled(self) -> bool:
         """Whether the table is known to be empty."""
         return self.is_known and not self._entries
-
-    def next_key(self) -> int:
-        """A key that nobody else has: for rows that never take each other's place."""
-        return next(self._serial)
 
     def forget(self) -> None:
         """Somebody else may have settled or written entries."""

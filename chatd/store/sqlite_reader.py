@@ -83,7 +83,7 @@ class ReadTransaction:
     async def run(self, statement: Statement, **parameters: Any) -> int:
         raise AssertionError("a read job must not write")
 
-    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+    def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         raise AssertionError("a read job must not write")
 
     def recall(self, table: Table, key: Hashable) -> Any:

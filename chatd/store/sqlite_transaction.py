@@ -69,7 +69,7 @@ class WriteTransaction:
     async def run(self, statement: Statement, **parameters: Any) -> int:
         return self._execute(statement, parameters).rowcount
 
-    async def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
+    def later(self, statement: Statement, key: Hashable, **parameters: Any) -> None:
         self.has_written = True
         rows = self._put_off.get(statement)
         if rows is None:
@@ -78,7 +78,7 @@ class WriteTransaction:
             self._sure = self._sure and statement.sure
         if statement.unique and key in rows:
             raise ConstraintBroken("a row that may be there once was put off twice")
-        rows[self._journal.next_key() if key is None else key] = self._in_order[statement](parameters)
+        rows[object() if key is None else key] = self._in_order[statement](parameters)
 
     def recall(self, table: Table, key: Hashable) -> Any:
         rows = self._tables.get(table.name)
