@@ -45,6 +45,7 @@ async def test_back_leads_out_of_the_customer_to_the_thread_and_then_to_the_list
     await leo.page.go_back()
     await expect(leo.row("Seen from the sofa.")).to_be_visible()
     await expect(leo.field).to_be_hidden()
+    await expect(leo.row("Seen from the sofa.").get_by_role("link")).to_be_focused()
     await leo.open("Seen from the sofa.")
     await expect(panel).to_be_hidden()
 

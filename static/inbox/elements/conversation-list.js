@@ -255,7 +255,9 @@ export class ConversationList extends InboxElement {
 
   /** Gives the focus to the row that is open, or to the first. */
   focusRow() {
-    /** @type {HTMLElement | null} */ (this.rows.querySelector(".row-link[tabindex='0']"))?.focus();
+    const link = /** @type {HTMLElement | null} */ (this.rows.querySelector(".row-link[tabindex='0']"));
+    link?.focus({ preventScroll: true });
+    link?.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {Element | null} row */

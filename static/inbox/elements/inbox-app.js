@@ -148,6 +148,7 @@ export class InboxApp extends InboxElement {
     const customer =
       place.conversation !== null && (DRAWER.matches ? drawer === "customer" : settings.get("customer") === "shown");
     setAttribute(this, "data-customer", customer ? "shown" : "hidden");
+    const left = this.getAttribute("data-pane") === "thread" && place.conversation === null;
     setAttribute(this, "data-pane", place.conversation === null ? "list" : "thread");
     setText(this.heading, this.t(`filters.${place.filter}`));
     this.heading.hidden = ticked.size > 0;
@@ -162,6 +163,13 @@ export class InboxApp extends InboxElement {
     setAttribute(this.header.heading, "aria-level", PHONE.matches ? "1" : null);
     this.thread.hidden = none;
     this.header.draw();
+    if (left && PHONE.matches) this.#comeBack();
+  }
+
+  /** Where the thread has gone away, so has the focus: it goes on at the row that one came from. */
+  #comeBack() {
+    const focused = document.activeElement;
+    if (focused === document.body || focused?.closest(".thread-pane")) this.list.focusRow();
   }
 
   /** That the list shows one topic only stands in its head, where every width has it, and is taken back there. */
