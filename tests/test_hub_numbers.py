@@ -239,6 +239,32 @@ def test_who_has_read_more_than_the_bus_has_brought_skips_it_and_misses_nothing(
     run(main())
 
 
+@pytest.mark.parametrize("rings", [True, False])
+def test_of_two_who_come_to_an_empty_shop_the_one_who_has_read_less_reads_again(rings: bool) -> None:
+    """What happened between the two readings had nobody to be delivered to when it came, if the bus brought it."""
+    node = Node()
+
+    async def main() -> None:
+        less, more = node.follow(SHOP, name="less"), node.follow(SHOP, name="more")
+        read_at = node.log.head(SHOP)
+        for _ in range(2):
+            happened = node.log.commit(SHOP, MIA)
+            if rings:
+                node.receive(SHOP, [happened])
+        node.begin(more)
+        node.say(SHOP, MIA)
+        assert not node.hub.begin(SHOP, read_at)
+        read_at = node.log.head(SHOP)
+        node.say(SHOP, MIA)
+        assert node.hub.begin(SHOP, read_at)
+        less.begin(read_at)
+        node.say(SHOP, MIA)
+        await settle()
+        assert (less.numbers, more.numbers) == ([4, 5], [3, 4, 5])
+
+    run(main())
+
+
 def test_who_left_before_having_read_does_not_keep_the_others_waiting() -> None:
     async def main() -> None:
         node = Node()

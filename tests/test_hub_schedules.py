@@ -107,14 +107,20 @@ class Schedule(RuleBasedStateMachine):
         number = len(self.node.log.stream(shop, customer))
         self.reading.append((follower, number, self.node.log.head(shop)))
 
-    @rule()
-    def begin(self) -> None:
+    @rule(which=st.integers(0, 100))
+    def begin(self, which: int) -> None:
+        """Answers may come in another order than that of the questions."""
         if self.reading:
-            follower, number, shop_number = self.reading.pop(0)
-            follower.begin(number)
-            self.began_at[follower.name] = number
-            self.following.append(follower)
-            self.on_loop(self.node.hub.begin, follower.shop, shop_number)
+            follower, number, shop_number = self.reading.pop(which % len(self.reading))
+            self.on_loop(self.begin_now, follower, number, shop_number)
+
+    def begin_now(self, follower: Follower, number: int, shop_number: int) -> None:
+        if not self.node.hub.begin(follower.shop, shop_number):
+            number = len(self.node.log.stream(follower.shop, follower.customer))
+            assert self.node.hub.begin(follower.shop, self.node.log.head(follower.shop))
+        follower.begin(number)
+        self.began_at[follower.name] = number
+        self.following.append(follower)
 
     @rule(which=st.integers(0, 100))
     def go(self, which: int) -> None:
@@ -156,7 +162,7 @@ class Schedule(RuleBasedStateMachine):
         try:
             self.node.log.away, self.node.log.lag, self.node.log.page = False, 0, 1_000
             while self.reading:
-                self.begin()
+                self.begin(0)
             for shop in SHOPS:
                 self.check_position(shop)
             self.pass_time(3 * FILL_RETRY_SECONDS)

@@ -70,12 +70,14 @@ class Follower(Protocol):
 
 class Feed:
     """One shop's followers on this node, and how far they have been served. `head` is the last number of the shop's
-    stream that was heard of, `position` the last that was delivered; `waiting` stands beyond `position`."""
+    stream that was heard of, `position` the last that was delivered; `waiting` stands beyond `position`. What came
+    after `start` was delivered, and nothing before."""
 
-    __slots__ = ("customers", "filling", "head", "position", "staff", "waiting")
+    __slots__ = ("customers", "filling", "head", "position", "staff", "start", "waiting")
 
     def __init__(self) -> None:
         self.head = 0
+        self.start = 0
         self.position: int | None = None
         self.staff: set[Follower] = set()
         # Nearly all have one connection, and of one a tuple is a quarter of a set.
@@ -129,16 +131,22 @@ class Hub:
             del self._feeds[shop]
             self._leave(shop)
 
-    def begin(self, shop: str, number: int) -> None:
+    def begin(self, shop: str, number: int) -> bool:
         """A follower has read the state as of this number of the shop's stream. The first one sets from where the feed
-        goes on; from a later one the feed may learn that it is behind."""
+        goes on; from a later one the feed may learn that it is behind.
+
+        False: read the state again, then begin. Of several who came to a shop that nobody followed, another one had
+        read it later and began first, and what happened between the two readings was delivered to nobody."""
         feed = self._feeds.get(shop)
         if feed is None:
-            return
+            return True
         if feed.position is None:
-            feed.position = number
+            feed.position = feed.start = number
+        elif number < feed.start:
+            return False
         feed.head = max(feed.head, number)
         self._go_on(shop, feed)
+        return True
 
     def position(self, shop: str) -> int | None:
         """The last number of the shop's stream that was delivered here."""

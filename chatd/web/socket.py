@@ -213,6 +213,7 @@ class SocketProtocol(Connection):
                 chat.newcomers.add(identified.actor.id)
                 self._follow(identified, hello)
                 chat.newcomers.discard(identified.actor.id)
+                chat.hub.begin(identified.actor.shop, beginning.shop_number)
                 self._begin(identified, hello, beginning)
                 return
         chat.spawn(self._welcome(hello))
@@ -228,6 +229,8 @@ class SocketProtocol(Connection):
                 return
             self._follow(identified, hello)
             beginning = await read_beginning(chat, identified.actor, hello.resume)
+            while not self.is_gone() and not chat.hub.begin(identified.actor.shop, beginning.shop_number):
+                beginning = await read_beginning(chat, identified.actor, hello.resume)
         except NotAuthenticated as error:
             self.send(error_frame(self.codec, None, error))
             self.close(CloseCode.NOT_AUTHENTICATED, error.message)
@@ -254,7 +257,6 @@ class SocketProtocol(Connection):
 
     def _begin(self, identified: Identified, hello: Hello, beginning: Beginning) -> None:
         chat, actor, backlog = self.chat, identified.actor, self._backlog
-        chat.hub.begin(actor.shop, beginning.shop_number)
         self.send(
             encode(
                 self.codec,
