@@ -19,8 +19,8 @@ from pathlib import Path
 
 from chatd.store.sqlite_link import connect, explain
 
-PAGES = 2_000
-"""So long may the log be before it is copied: 8 MiB, of which many pages stand in it several times."""
+PAGES = 4_000
+"""So long may the log be before it is copied: 16 MiB. Many pages stand in it several times, and are copied once."""
 
 AGAIN_SECONDS = 5.0
 """After a failure the next attempt waits so long."""
