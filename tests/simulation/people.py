@@ -116,7 +116,7 @@ class Page:
 
     def is_seen_by(self, node: Node) -> bool:
         """Whether the node must know by now that the person has the page before their eyes."""
-        socket = self.wire.socket if self.wire is not None else None
+        socket = self.wire.socket if self.wire is not None and not self.wire.is_silent else None
         is_there = self.is_welcome and self.is_visible and socket is not None and socket.chat is node.chat
         return is_there and self.loop.time() > self.before_their_eyes_since + NOTICED_SECONDS
 
