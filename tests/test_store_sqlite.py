@@ -189,6 +189,26 @@ async def test_reads_that_make_the_trip_together_are_answered_and_refused_each_f
     assert [first, second, *others] == [["a"]] * (len(jobs) - 2)
 
 
+async def test_a_few_reads_do_not_wait_for_each_other(store: SQLiteStore) -> None:
+    """There is a reader for each of a turn, so that a page does not wait for somebody's search."""
+    await store.write(adding("a"))
+    go_on = threading.Event()
+
+    async def search(tx: Transaction) -> list[Any]:
+        assert go_on.wait(20)
+        return await tx.all(_names)
+
+    searches = [asyncio.create_task(store.read(search)) for _ in range(reader_module.READERS - 1)]
+    page = asyncio.create_task(names(store))
+    try:
+        async with asyncio.timeout(20):
+            assert await page == ["a"]
+        assert not any(one.done() for one in searches)
+    finally:
+        go_on.set()
+    assert all(await asyncio.gather(*searches))
+
+
 async def test_who_leaves_the_trip_keeps_nobody_from_it(store: SQLiteStore) -> None:
     await store.write(adding("a"))
     tasks = [asyncio.create_task(names(store)) for _ in range(5)]

@@ -1,9 +1,9 @@
 """The threads that read from SQLite: each job whole, on one consistent snapshot, beside the writer.
 
 A job is driven to its end by hand, as the writer does it: one trip to a thread and back for all of its statements. What
-fails with a connection is told to the asker, and the connection is opened anew for the next. Jobs of one turn of the
-loop make the trip together, a few at a time, in one transaction: of a read as small as a resume, the trip is most of
-the price. The transaction begins after they were asked, so each sees all that was committed before it asked.
+fails with a connection is told to the asker, and the connection is opened anew for the next. Of a crowd, the jobs of
+one turn of the loop make the trip together, a few at a time, in one transaction: of a read as small as a resume, the
+trip is most of the price. The transaction begins after they were asked, so each sees all that was committed before.
 
 What is committed may stand in the journal and not in its tables yet (`store.sqlite_journal`). Who finds entries there
 has the writer settle them and reads afterwards, then without looking again: what was committed before it asked is in
@@ -155,9 +155,13 @@ class Readers:
             self._reading -= 1
 
     def _hand_over(self) -> None:
-        if self._together:
-            self._queue.put(self._together)
-            self._together = []
+        together, self._together = self._together, []
+        if len(together) <= READERS:
+            # There is a reader for each, and none waits for another's search.
+            for one in together:
+                self._queue.put([one])
+        else:
+            self._queue.put(together)
 
     def _have_told(self, told: list[Told]) -> None:
         for future, result, failure in told:
