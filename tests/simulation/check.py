@@ -194,10 +194,13 @@ def _events(world: World, shop: str) -> list[Object]:
 
 
 def what_is_unmailed(world: World) -> str | None:
-    """What is still to be done in the outbox. Mails that were refused for a time are tried now, as by an operator."""
+    """What is still to be done in the outbox. Mails that were refused for a time are tried now, as by an operator, also
+    those that another reply has joined since."""
     now = world.nodes[0].clock()
     world.disk.operator.execute(
-        "UPDATE mails SET due_at = ? WHERE settled_at IS NULL AND state = 'retrying' AND due_at > ?", (now, now)
+        "UPDATE mails SET due_at = ? WHERE settled_at IS NULL AND state IN ('retrying', 'queued') AND attempts > 0"
+        " AND due_at > ?",
+        (now, now),
     )
     if any(page.wire is not None for page in world.customers):
         return "somebody is still here"
