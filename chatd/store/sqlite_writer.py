@@ -49,15 +49,12 @@ JOURNAL_ROWS_MAX = 8_000
 """Above this, a batch settles the journal instead of adding to it: about 50 ms of work."""
 
 SLICE_ROWS = 1_000
-"""So many are settled at a time, as soon as nobody waits for a commit: about 3 ms of work. With fewer, each message
-costs more pages."""
+"""So many are settled at a time, as soon as nobody waits for a commit: some milliseconds of work. With fewer, each
+message costs more pages."""
 
 SETTLE_SECONDS = 0.05
-"""After so long without a write the rest is settled, however little it is."""
-
-CROWD_SECONDS = 0.01
-"""A crowd that is away for so long is gone, and slices are settled. While it is here, the journal fills to its bound
-instead: the more is settled together, the fewer pages each message costs."""
+"""After so long without a write the rest is settled, however little it is. While a crowd writes, nothing is settled
+before: the journal fills to its bound, for the more is settled together, the fewer pages each message costs."""
 
 SETTLE_AGAIN_SECONDS = 5.0
 """When settling fails, the next attempt waits so long."""
@@ -178,11 +175,11 @@ class Writer:
         if self._connection is not None and self._queue.empty():
             self._checkpointer.finish(self._connection)
         while not self._journal.is_settled:
-            if self._journal.is_known and self._journal.rows < SLICE_ROWS:
-                pause = SETTLE_SECONDS
-            else:
-                pause = CROWD_SECONDS if self._crowd else 0
-            pause = max(pause, self._settle_at - time.monotonic())
+            is_due = self._journal.rows >= SLICE_ROWS and not self._crowd
+            pause = max(
+                0.0 if is_due or not self._journal.is_known else SETTLE_SECONDS,
+                self._settle_at - time.monotonic(),
+            )
             try:
                 return self._queue.get(timeout=pause) if pause else self._queue.get_nowait()
             except queue.Empty:
