@@ -2,9 +2,11 @@
 
 SQLite does that at the end of the commit that makes the log long: whoever waits for this one waits for thousands of
 pages and two syncs. Here a thread of its own copies, on a connection of its own, while commits go on behind it. A log
-that is never copied to its end only grows (https://www.sqlite.org/wal.html, "Avoiding Excessively Large WAL Files"), so
-the writer copies the little that has come since, at a moment when nobody waits, and with its next commit the log begins
-anew. Should all of this fail, SQLite's own way remains, at `AUTOCHECKPOINT_PAGES` (`store.sqlite_link`).
+that is never copied to its end only grows (https://www.sqlite.org/wal.html, "Avoiding Excessively Large WAL Files"),
+and the end moves with each commit. So the thread copies what has come meanwhile, and again, which takes less each time,
+until the writer finds at a moment when nobody waits that nothing is left: then its next commit begins the log anew. If
+that does not come about, the writer copies the last of it by itself. Should all of this fail, SQLite's own way remains,
+at `AUTOCHECKPOINT_PAGES` (`store.sqlite_link`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,19 @@ import logging
 import os
 import sqlite3
 import struct
+import sys
 import threading
 from pathlib import Path
 
 from chatd.store.sqlite_link import connect, explain
 
-PAGES = 4_000
-"""So long may the log be before it is copied: 16 MiB. Many pages stand in it several times, and are copied once."""
+PAGES = 8_000
+"""So long may the log be before it is copied: 32 MiB. Many pages stand in it several times, and are copied once."""
+
+TRIES_MAX = 20
+"""So often is the rest left to the thread; then the writer copies it."""
+
+NICENESS = 15
 
 AGAIN_SECONDS = 5.0
 """After a failure the next attempt waits so long."""
@@ -43,6 +51,7 @@ class Checkpointer:
         self._index: int | None = None
         self._is_due = threading.Event()
         self._is_copied = False
+        self._tries = 0
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chatd-checkpointer", daemon=True)
 
@@ -78,27 +87,46 @@ class Checkpointer:
             self._is_due.set()
 
     def finish(self, connection: sqlite3.Connection) -> None:
-        """When nobody waits: copy the rest, if most has been."""
-        if self._is_copied:
-            self._is_copied = False
+        """When nobody waits: see whether all is copied, or have the rest copied."""
+        if not self._is_copied:
+            return
+        self._is_copied = False
+        if not self.waiting():
+            self._tries = 0
+        elif self._tries < TRIES_MAX:
+            self._tries += 1
+            self._is_due.set()
+        else:
+            self._tries = 0
             _copy(connection)
 
     def _run(self) -> None:
+        _yield_to_others()
+        connection: sqlite3.Connection | None = None
         while True:
             self._is_due.wait()
             if self._is_closing.is_set():
-                return
+                break
             self._is_due.clear()
+            went_well = False
             try:
-                with contextlib.closing(connect(self._path)) as connection:
-                    went_well = _copy(connection)
+                connection = connection or connect(self._path)
+                went_well = _copy(connection)
             except sqlite3.Error as error:
                 _complain(error)
-                went_well = False
             if went_well:
                 self._is_copied = True
             else:
                 self._is_closing.wait(AGAIN_SECONDS)
+        if connection is not None:
+            connection.close()
+
+
+def _yield_to_others() -> None:
+    """Where threads have a priority of their own: there is time for this between messages, which should not wait."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _copy(connection: sqlite3.Connection) -> bool:

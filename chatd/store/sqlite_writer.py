@@ -48,9 +48,9 @@ QUEUE_JOBS_MAX = 20_000
 JOURNAL_ROWS_MAX = 8_000
 """Above this, a batch settles the journal instead of adding to it: about 50 ms of work."""
 
-SLICE_ROWS = 1_000
-"""So many are settled at a time, as soon as nobody waits for a commit: some milliseconds of work. With fewer, each
-message costs more pages."""
+SLICE_ROWS = 50
+"""So many are settled at a time, as soon as nobody waits for a commit: half a millisecond of work, which is how long a
+message waits that comes just then."""
 
 SETTLE_SECONDS = 0.05
 """After so long without a write the rest is settled, however little it is. While a crowd writes, nothing is settled
