@@ -98,6 +98,7 @@ class Party:
     def __init__(self, settings: Settings, victim: Victim, shop_key: str, ticket: Callable[[], str]) -> None:
         url = f"ws://127.0.0.1:{victim.port}/v1/socket"
         self.victim = victim
+        self.shop_key = shop_key
         self.customers = [Talker(lambda: f"{url}/{shop_key}", SHOP_ORIGIN, dict) for _ in range(2)]
         self.agent = Talker(lambda: url, settings.origin, lambda: {"ticket": ticket()})
         self.talkers = [*self.customers, self.agent]
@@ -239,18 +240,16 @@ async def test_two_hundred_kills(tmp_path: Path, database: str, request: pytest.
 # ---------------------------------------------------------------- at one moment exactly (F3)
 
 
-@pytest.mark.parametrize("moment", ["before-the-commit", "after-the-commit", "after-the-answer"])
-async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_answer(
-    tmp_path: Path, moment: str
-) -> None:
-    """Before the commit: nothing has happened, and the repeat does it. Between commit and answer: the repeat gets the
-    answer of the first. Between answer and publication: whoever follows finds it by its number."""
-    settings = house_settings(tmp_path)
+@contextlib.asynccontextmanager
+async def doomed_party(directory: Path, moment: str) -> AsyncIterator[tuple[Party, Settings]]:
+    """A customer and an agent at a server that will kill itself at this moment (`tests.doomed`). What is served when
+    the block ends must end in good order."""
+    settings = house_settings(directory)
     await asyncio.to_thread(migrate, settings)
     async with open_chat(settings) as chat:
         shop, _, sessions = await furnish(chat)
         clock = chat.clock
-    victim = Victim(tmp_path)
+    victim = Victim(directory)
     party = Party(settings, victim, shop.key, lambda: make_ticket(SECRET, sessions[0], clock()))
     customer, agent = party.customers[0], party.agent
     try:
@@ -258,6 +257,21 @@ async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_an
         for talker in (customer, agent):
             talker.start()
         await until(lambda: bool(customer.welcomes and agent.welcomes), seconds=30)
+        yield party, settings
+    finally:
+        await party.end()
+        code = victim.end(signal.SIGTERM)
+    assert code == 0
+
+
+@pytest.mark.parametrize("moment", ["before-the-commit", "after-the-commit", "after-the-answer"])
+async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_answer(
+    tmp_path: Path, moment: str
+) -> None:
+    """Before the commit: nothing has happened, and the repeat does it. Between commit and answer: the repeat gets the
+    answer of the first. Between answer and publication: whoever follows finds it by its number."""
+    async with doomed_party(tmp_path, moment) as (party, settings):
+        victim, customer, agent = party.victim, party.customers[0], party.agent
         customer.say("doomed-000001", "the last words")
         assert victim.process is not None
         assert await asyncio.to_thread(victim.process.wait, 30) == -signal.SIGKILL
@@ -268,16 +282,13 @@ async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_an
         victim.start()
         await until(lambda: not customer.outbox, seconds=30)
         await until(lambda: agent.messages() == customer.messages() == ["doomed-000001"], seconds=30)
-        again = await Client.open(f"ws://127.0.0.1:{victim.port}/v1/socket/{shop.key}", SHOP_ORIGIN)
+        again = await Client.open(f"ws://127.0.0.1:{victim.port}/v1/socket/{party.shop_key}", SHOP_ORIGIN)
         await again.hello(token=customer.token)
         answer = (await again.say("the last words", id="doomed-000001"))["result"]  # once more, after everything
         await again.close()
         assert answer == customer.acked["doomed-000001"]
         assert customer.faults == agent.faults == []
         assert agent.resumes == 1
-    finally:
-        await party.end()
-        assert victim.end(signal.SIGTERM) == 0
     [event] = [json.loads(record) for _, record in stored(settings, None) if "message_sent" in record]
     assert (answer["message"], answer["position"]) == (event["message"]["id"], 1)
     assert not before or event in [json.loads(record) for _, record in before]
@@ -285,20 +296,9 @@ async def test_killed_at_this_very_moment_a_message_is_there_once_and_has_one_an
 
 async def test_killed_while_the_journal_is_settled_a_message_is_there_once(tmp_path: Path) -> None:
     """It was acknowledged from the journal; that half of it had gone on to its tables is undone with the process."""
-    settings = house_settings(tmp_path)
-    await asyncio.to_thread(migrate, settings)
-    async with open_chat(settings) as chat:
-        shop, _, sessions = await furnish(chat)
-        clock = chat.clock
-    victim = Victim(tmp_path)
-    party = Party(settings, victim, shop.key, lambda: make_ticket(SECRET, sessions[0], clock()))
-    customer, agent = party.customers[0], party.agent
     said: list[str] = []
-    try:
-        victim.start("tests.doomed", "while-the-journal-is-settled")
-        for talker in (customer, agent):
-            talker.start()
-        await until(lambda: bool(customer.welcomes and agent.welcomes), seconds=30)
+    async with doomed_party(tmp_path, "while-the-journal-is-settled") as (party, settings):
+        victim, customer, agent = party.victim, party.customers[0], party.agent
         process = victim.process
         assert process is not None
         for number in range(20):  # the first ones find their tables' rows unread, and go there directly
@@ -312,7 +312,4 @@ async def test_killed_while_the_journal_is_settled_a_message_is_there_once(tmp_p
         await until(lambda: not customer.outbox, seconds=30)
         await until(lambda: agent.messages() == customer.messages() == said, seconds=30)
         assert customer.faults == agent.faults == []
-    finally:
-        await party.end()
-        assert victim.end(signal.SIGTERM) == 0
     assert sum("message_sent" in record for _, record in stored(settings, None)) == len(said)

@@ -23,7 +23,6 @@ class WriteTransaction:
         "_journal",
         "_memory",
         "_put_off",
-        "_replayed",
         "_settled",
         "_sure",
         "_tables",
@@ -43,7 +42,6 @@ class WriteTransaction:
         self._settled = 0
         self._sure = True
         self._written: Entry | None = None
-        self._replayed = False
         self.is_direct = False
         """Whether all entries are settled, and what is put off goes to its table with this commit."""
         self.optimistic = optimistic
