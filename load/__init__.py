@@ -8,7 +8,7 @@ on the way. See docs/load.md.
     client       one client: hello, resume, what was heard; a sender of messages
     check        numbers that must rise by one: losses, doubles, disorder
     traffic      senders and receivers together: windows, paces, latencies
-    scenarios    pairs and fanout; crowds: idle, handshakes, storm; day: a shop's day, with mails
+    scenarios    pairs, relay and fanout; crowds: idle, handshakes, storm; day: a shop's day, with mails
     turns        systems and scenarios in turns
     systems      what can be loaded, and how it is started; chatd is the first
     peers        the systems that chatd is compared with

@@ -28,8 +28,8 @@ from load.systems import Chatd, System
 from load.turns import FAILURES, SCENARIOS, Skipped, first_of, take_many_turns, take_turns
 
 COMPARE = "compare"
-COMPARED = ("pairs", "fanout", "idle", "handshakes")
-COMPARING = MappingProxyType({"followers": 1_000, "connections": 2_000})
+COMPARED = ("relay", "pairs", "fanout", "idle", "handshakes")
+COMPARING = MappingProxyType({"followers": 1_000, "connections": 2_000, "handshakes": 2_000})
 """What `compare` does unless it is asked for something else."""
 
 SECONDS = MappingProxyType({COMPARE: 3.0, "day": 20.0})
@@ -79,10 +79,10 @@ class ProgressLine:
 @click.option("--seconds", type=click.FloatRange(0.2, 600), default=5.0, help="How long each workload is measured.")
 @click.option("--warm-seconds", type=click.FloatRange(0, 60), default=1.0, help="How long it runs before that.")
 @click.option("--turns", type=click.IntRange(1, 20), default=3, help="Rows are the medians of so many.")
-@click.option("--pairs", type=click.IntRange(1, 1_000), default=50, help="pairs: customers, with an agent each.")
-@click.option("--window", type=click.IntRange(1, 1_000), default=1, help="pairs, saturated: messages under way each.")
+@click.option("--pairs", type=click.IntRange(1, 1_000), default=50, help="pairs, relay: customers, with an agent each.")
+@click.option("--window", type=click.IntRange(1, 1_000), default=1, help="Both, saturated: messages under way each.")
 @click.option(
-    "--rate", type=click.FloatRange(1, 100_000), default=1_000.0, help="pairs, paced: messages a second in all."
+    "--rate", type=click.FloatRange(1, 100_000), default=1_000.0, help="Both, paced: messages a second in all."
 )
 @click.option("--followers", type=click.IntRange(1, 10_000), default=200, help="fanout: staff who follow.")
 @click.option("--burst", type=click.IntRange(2, 100), default=10, help="fanout: messages in a burst.")
@@ -92,7 +92,7 @@ class ProgressLine:
 @click.option("--visitors", type=click.IntRange(1, 5_000), default=150, help="day: people who come.")
 @click.option("--seed", type=click.IntRange(0, 10**9), default=1, help="day: what happens follows from it.")
 @click.option("--text-characters", type=click.IntRange(1, 4_000), default=120, help="Length of a message.")
-@click.option("--codec", type=click.Choice(["msgpack", "json"]), default="msgpack", help="What chatd is spoken to in.")
+@click.option("--codec", type=click.Choice(["json", "msgpack"]), default="json", help="What chatd is spoken to in.")
 @click.option(
     "--system", "names", type=click.Choice(list(SYSTEMS)), multiple=True, default=["chatd"], help="May be repeated."
 )
@@ -136,12 +136,13 @@ def main(
 
     \b
     pairs       customers and agents who write to each other: saturated, then at a pace
+    relay       the same with what is kept nowhere: of chatd the signal that somebody types
     fanout      a customer whose messages reach many staff: singly, then in bursts
     idle        many connections that say nothing
     handshakes  customers who are known already connect
     storm       many customers who are cut off, miss messages and all come back at once
     day         a shop's day in --seconds (20 if not said): visits, carts, questions, answers, mails
-    compare     pairs, fanout, idle and handshakes of chatd and of other systems, in turns
+    compare     relay, pairs, fanout, idle and handshakes of chatd and of other systems, in turns
 
     Other systems are installed into var/peers when they are first asked for.
 
@@ -149,7 +150,7 @@ def main(
     """
     comparing = scenario == COMPARE
     if comparing:
-        codec, names, amounts = _for_comparing(url, codec, names, amounts)
+        names, amounts = _for_comparing(url, names, amounts)
     if not _asked("seconds"):
         amounts["seconds"] = SECONDS.get(scenario, amounts["seconds"])
     plan = Plan(**amounts)  # type: ignore[arg-type]
@@ -196,13 +197,13 @@ def main(
 
 
 def _for_comparing(
-    url: str | None, codec: Codec, names: Sequence[str], amounts: dict[str, float]
-) -> tuple[Codec, Sequence[str], dict[str, float]]:
+    url: str | None, names: Sequence[str], amounts: dict[str, float]
+) -> tuple[Sequence[str], dict[str, float]]:
     """What was not asked for is as `COMPARING` has it."""
     if url is not None:
         raise click.UsageError("compare starts its systems itself; it takes no --url.")
     amounts = {name: value if _asked(name) else COMPARING.get(name, value) for name, value in amounts.items()}
-    return codec if _asked("codec") else "json", names if _asked("names") else list(SYSTEMS), amounts
+    return names if _asked("names") else list(SYSTEMS), amounts
 
 
 def _asked(option: str) -> bool:
@@ -241,6 +242,7 @@ def _require_files(scenario: str, plan: Plan) -> None:
     most = max(2 * plan.pairs, plan.followers, plan.connections, plan.handshakes)
     needed = {
         "pairs": 2 * plan.pairs,
+        "relay": 2 * plan.pairs,
         "fanout": plan.followers,
         "handshakes": plan.handshakes,
         "day": plan.visitors,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatd.wire.websocket import BINARY, TEXT
 from load.check import Sequence as Numbers
@@ -23,13 +23,15 @@ from load.dialects import (
     REFUSED,
     SEVERAL,
     STEP,
+    TYPING,
     WELCOME,
+    ChatdDialect,
     Dialect,
     Frame,
     Greeting,
     Unexpected,
 )
-from load.websocket import Framed, Memo, WebSocket, open_websocket
+from load.websocket import Framed, Memo, WebSocket, masked, open_websocket
 
 if TYPE_CHECKING:
     from load.traffic import Traffic
@@ -222,8 +224,33 @@ class Client:
                         traffic.arrived(sender, counter, now)
             elif kind == ACK:
                 traffic.acknowledged(frame, now)
+            elif kind == TYPING:
+                self._take_typing(frame, now)
             else:
                 self._take_other(kind, frame, now)
+
+    def _take_typing(self, frame: Frame, now: int) -> None:
+        """Signals of one typist come in the order in which they were sent, on and off in turn: so the next one that
+        fits is the one that has come. Only a double that arrives before its successor has been sent is told from a
+        loss; both are faults."""
+        _, conversation, staff, on = frame
+        traffic = self._traffic
+        sender = traffic.typists.get((conversation, staff))
+        if sender is None:
+            return
+        if sender.client is self:
+            traffic.faults.duplicated += 1  # nobody is told what they do themselves
+            return
+        heard = self.heard.get(sender.name)
+        if heard is None:
+            heard = self.heard[sender.name] = Numbers()
+        counter = heard.last + 1
+        if Typing.is_on(counter) != on:
+            counter += 1
+        if counter > sender.counter:
+            traffic.faults.duplicated += 1
+        elif heard.take(counter):
+            traffic.arrived(sender, counter, now)
 
     def _take_other(self, kind: int, frame: Frame, now: int) -> None:
         if kind == EVENTS:
@@ -278,6 +305,33 @@ class Client:
         self._socket = None
 
 
+class Frames(Protocol):
+    """What a sender says."""
+
+    def at(self, counter: int) -> bytes:
+        """The frame of its message with this number, masked."""
+
+
+def message_frames(dialect: Dialect, name: str, text: str, conversation: str | None) -> Frames:
+    message = dialect.message(name, text, conversation)
+    return Framed(BINARY if dialect.binary else TEXT, message.head, message.tail)
+
+
+class Typing:
+    """Signals that somebody types in a conversation, and no longer, in turn; the odd ones are on."""
+
+    def __init__(self, dialect: ChatdDialect, conversation: str) -> None:
+        opcode = BINARY if dialect.binary else TEXT
+        self._frames = [masked(opcode, dialect.typing(conversation, on=on)) for on in (False, True)]
+
+    def at(self, counter: int) -> bytes:
+        return self._frames[self.is_on(counter)]
+
+    @staticmethod
+    def is_on(counter: int) -> bool:
+        return counter % 2 == 1
+
+
 class Sender:
     """A voice of a client. Its messages reach `expected` others; a message is under way until all of them have it and,
     where the system acknowledges, its acknowledgement is here."""
@@ -286,7 +340,7 @@ class Sender:
         "_acknowledged",
         "_awaited",
         "_expected",
-        "_framed",
+        "_frames",
         "_sent_ns",
         "client",
         "counter",
@@ -298,7 +352,7 @@ class Sender:
     )
 
     def __init__(
-        self, client: Client, name: str, text: str, receivers: Sequence[Client], conversation: str | None
+        self, client: Client, name: str, frames: Frames, receivers: Sequence[Client], *, acknowledged: bool
     ) -> None:
         self.client = client
         self.name = name
@@ -310,11 +364,9 @@ class Sender:
         # Of what is under way only: a storm has ten thousand senders, and most of them say two messages.
         self._sent_ns: dict[int, int] = {}
         self._awaited: dict[int, int] = {}
-        dialect = client.dialect
-        self._acknowledged = dialect.acknowledges
-        self._expected = len(receivers) + dialect.acknowledges
-        message = dialect.message(name, text, conversation)
-        self._framed = Framed(BINARY if dialect.binary else TEXT, message.head, message.tail)
+        self._acknowledged = acknowledged
+        self._expected = len(receivers) + acknowledged
+        self._frames = frames
 
     def say(self, count: int = 1) -> None:
         """Send so many messages with one write. Raises `Overrun`."""
@@ -325,7 +377,7 @@ class Sender:
         for counter in range(self.counter + 1, self.counter + count + 1):
             self._sent_ns[counter] = now
             self._awaited[counter] = self._expected
-            frames.append(self._framed.at(counter))
+            frames.append(self._frames.at(counter))
             if self._acknowledged:
                 self.unacked.add(counter)
         self.counter += count

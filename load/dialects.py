@@ -3,6 +3,7 @@
     (EVENT, number, sender, counter, conversation)    sender None: an event that is no message of the harness
     (EVENTS, number, sender, counter, conversation, count)    several, each number and counter one above the one before
     (ACK, sender, counter, conversation)
+    (TYPING, conversation, staff, on)         somebody types in there: staff or the customer. Without a number
     (WELCOME, epoch, number, resumed, token)
     (REFUSED, sender, counter, sentence)
     (STEP, payload)            a step of a longer greeting, which `Dialect.greeting` goes on from
@@ -24,7 +25,7 @@ import msgpack
 
 from chatd.wire.frames import VERSION
 
-EVENT, EVENTS, ACK, WELCOME, REFUSED, STEP, ANSWER, SEVERAL, OTHER = range(9)
+EVENT, EVENTS, ACK, TYPING, WELCOME, REFUSED, STEP, ANSWER, SEVERAL, OTHER = range(10)
 
 COUNTER_DIGITS = 8
 COUNTER_MAX = 10**COUNTER_DIGITS - 1
@@ -145,6 +146,10 @@ class ChatdDialect:
         """Any other command, with this id."""
         return self._encode({"type": kind, "id": command, **fields})
 
+    def typing(self, conversation: str, *, on: bool) -> bytes:
+        """The signal that somebody types there, or no longer does."""
+        return self._encode({"type": "set_typing", "conversation": conversation, "on": on})
+
     def reader(self) -> Read:
         return self.read
 
@@ -160,6 +165,9 @@ class ChatdDialect:
             return (EVENT, frame["number"], sender, counter, event["conversation"])
         if kind == "ack":
             return (ACK, *split_id(frame["id"]), frame["result"].get("conversation"))
+        if kind == "signal" and frame["name"] == "typing":
+            data = frame["data"]
+            return (TYPING, data["conversation"], data["author"]["kind"] == "staff", data["on"])
         if kind == "welcome":
             return (WELCOME, frame["epoch"], frame["number"], frame["resumed"], frame.get("token"))
         if kind == "error":

@@ -1,11 +1,13 @@
-"""Talking: *pairs* and *fanout*. (*idle* and *storm*, where connections are the matter, are in `load.crowds`.)
+"""Talking: *pairs*, *relay* and *fanout*. (*idle* and *storm*, where connections are the matter, are in `load.crowds`.)
 
     pairs    a customer and an agent each, who write to each other: once saturated, once at a pace
+    relay    the same with what is kept nowhere: of chatd the signal that somebody types, which is judged like a message
+             and goes the same way but for the store and the acknowledgement; of a relay, its messages
     fanout   a customer whose every message reaches N staff who follow the shop: one at a time, and in bursts
 
 Each workload has connections of its own, is warmed up before it is measured, and ends by waiting for everything that
-is still under way. A delivery is a message at its other side; the sender's own event and the acknowledgement are part
-of its price and no deliveries.
+is still under way. A delivery is a message (or signal) at its other side; the sender's own event and the
+acknowledgement are part of its price and no deliveries.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import msgspec
 
 from load.check import Faults
 from load.client import Client, Sender
+from load.dialects import ChatdDialect
 from load.measure import Meter, rounded
 from load.systems import Running
 from load.traffic import Progress, Span, Traffic, open_all
@@ -127,20 +130,24 @@ async def introduce(traffic: Traffic, senders: Sequence[Sender]) -> None:
 
 
 async def pairs(running: Running, plan: Plan, progress: Progress) -> list[Run]:
-    return [
-        await _pairs(running, plan, progress, saturated=True),
-        await _pairs(running, plan, progress, saturated=False),
-    ]
+    return [await _pairs("pairs", running, plan, progress, saturated=saturated) for saturated in (True, False)]
 
 
-async def _pairs(running: Running, plan: Plan, progress: Progress, *, saturated: bool) -> Run:
+async def relay(running: Running, plan: Plan, progress: Progress) -> list[Run]:
+    return [await _pairs("relay", running, plan, progress, saturated=saturated) for saturated in (True, False)]
+
+
+async def _pairs(name: str, running: Running, plan: Plan, progress: Progress, *, saturated: bool) -> Run:
     traffic, meter = Traffic(plan.settle_seconds), Meter(running.pids, running.core)
+    workload = f"{name}-{plan.pairs}"
     try:
         senders = await open_pairs(traffic, running, plan, count=plan.pairs)
+        if name == "relay" and isinstance(senders[0].client.dialect, ChatdDialect):
+            senders = await typists_of(traffic, senders)
         if saturated:
-            workload, talking = f"pairs-{plan.pairs}/saturated", traffic.saturated(senders, window=plan.window)
+            workload, talking = f"{workload}/saturated", traffic.saturated(senders, window=plan.window)
         else:
-            workload, talking = f"pairs-{plan.pairs}/{plan.rate:g}-per-s", traffic.paced(senders, per_second=plan.rate)
+            workload, talking = f"{workload}/{plan.rate:g}-per-s", traffic.paced(senders, per_second=plan.rate)
         async with talking:
             await asyncio.sleep(plan.warm_seconds)
             span = await traffic.measure(plan.seconds, meter, lambda line: progress(f"{workload}  {line}"))
@@ -148,6 +155,19 @@ async def _pairs(running: Running, plan: Plan, progress: Progress, *, saturated:
         return run_of(workload, span, traffic.judge())
     finally:
         await traffic.leave()
+
+
+async def typists_of(traffic: Traffic, senders: Sequence[Sender]) -> list[Sender]:
+    """Those of pairs, as `open_pairs` has them, who from here on tell each other that they type. Past their first
+    signal, for which chatd looks the conversation up."""
+    typists = []
+    for customer, agent in zip(senders[::2], senders[1::2], strict=True):
+        conversation = customer.client.conversation
+        assert conversation is not None, "they have written to each other"
+        typists.append(traffic.typist(customer.client, agent.client, conversation, staff=False))
+        typists.append(traffic.typist(agent.client, customer.client, conversation, staff=True))
+    await introduce(traffic, typists)
+    return typists
 
 
 # ---------------------------------------------------------------- fanout

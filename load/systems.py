@@ -38,7 +38,8 @@ SHOP_ORIGIN = "https://shop.example"
 OWN_ORIGIN = "http://localhost:8000"
 SESSION_MS = 86_400_000
 
-# Above what any run asks for: the harness measures the server, and not the manners that it teaches its clients.
+# Above what any run asks for: the harness measures the server, and not the manners that it teaches its clients. The
+# bound on signals is a multiple of that on commands.
 LIMITS_LIFTED = MappingProxyType({"commands_per_window_max": "1000000", "connections_per_address_max": "1000000"})
 ADMIT_ALL = MappingProxyType({"admissions_per_second_max": "1000000"})
 
@@ -85,7 +86,7 @@ class Chatd:
     one database and one Redis; customers are at the first, staff at the second."""
 
     persisted = True
-    scenarios = frozenset({"pairs", "fanout", "idle", "storm", "handshakes", "day"})
+    scenarios = frozenset({"pairs", "relay", "fanout", "idle", "storm", "handshakes", "day"})
 
     def __init__(self, codec: Codec, *, workers: int = 1, nodes: int = 1, name: str = "chatd") -> None:
         self.name = name
@@ -95,7 +96,7 @@ class Chatd:
         self.admits_all = True
         """Whether all may come in at once. Not in a storm: what chatd does about it is what is measured."""
         if nodes > 1 or workers > 1:
-            self.scenarios = frozenset({"pairs"})
+            self.scenarios = frozenset({"pairs", "relay"})
 
     def prepare(self) -> str:
         if self._nodes > 1 or self._workers > 1:

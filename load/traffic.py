@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.check import Faults
-from load.client import Client, Cut, Overrun, Seat, Sender
+from load.client import Client, Cut, Overrun, Seat, Sender, Typing, message_frames
 from load.dialects import ChatdDialect
 from load.measure import Latencies, Meter, core_busy_seconds
 from load.websocket import Memo
@@ -56,6 +56,7 @@ class Traffic:
         self.tag = secrets.token_hex(3)
         self.faults = Faults()
         self.senders: dict[str, Sender] = {}
+        self.typists: dict[tuple[str, bool], Sender] = {}  # by conversation, and whether staff types there
         self.clients: list[Client] = []
         self.span = Span()
         self.total = 0  # deliveries since the beginning
@@ -70,8 +71,18 @@ class Traffic:
 
     def sender(self, client: Client, text: str, receivers: Sequence[Client], conversation: str | None = None) -> Sender:
         """`receivers` are the others who must hear all that it says."""
-        one = Sender(client, self.next_name(), text, receivers, conversation)
-        self.senders[one.name] = one
+        name, dialect = self.next_name(), client.dialect
+        frames = message_frames(dialect, name, text, conversation)
+        one = self.senders[name] = Sender(client, name, frames, receivers, acknowledged=dialect.acknowledges)
+        return one
+
+    def typist(self, client: Client, receiver: Client, conversation: str, *, staff: bool) -> Sender:
+        """One whose messages are that it types there, or no longer. chatd only."""
+        dialect = client.dialect
+        assert isinstance(dialect, ChatdDialect)
+        name = self.next_name()
+        one = Sender(client, name, Typing(dialect, conversation), [receiver], acknowledged=False)
+        self.senders[name] = self.typists[conversation, staff] = one
         return one
 
     def next_name(self) -> str:

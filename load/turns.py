@@ -20,14 +20,22 @@ from load.dialects import Unexpected
 from load.elsewhere import Refused
 from load.mails import MailSink
 from load.processes import NotStarted, pinned_to
-from load.scenarios import Plan, Run, fanout, pairs
+from load.scenarios import Plan, Run, fanout, pairs, relay
 from load.systems import Chatd, Running, System
 from load.traffic import Progress
 from load.websocket import HandshakeRefused
 
 Scenario = Callable[[Running, Plan, Progress], Awaitable[list[Run]]]
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
-    {"pairs": pairs, "fanout": fanout, "idle": idle, "handshakes": handshakes, "storm": storm, "day": day}
+    {
+        "pairs": pairs,
+        "relay": relay,
+        "fanout": fanout,
+        "idle": idle,
+        "handshakes": handshakes,
+        "storm": storm,
+        "day": day,
+    }
 )
 
 TURN_SECONDS_MAX = 300.0
@@ -61,13 +69,15 @@ async def take_many_turns(
 ) -> list[Run]:
     """Each of the scenarios, in each turn, with all systems that take part in it, one after the other: what is compared
     ran minutes apart. A system is started afresh for each, and one that fails is told to `skip` and left out from then
-    on, with what it has shown before."""
+    on, with what it has shown before. What a system that keeps nothing does in *pairs* is to relay: with *relay* among
+    the scenarios it is run under that name, and not twice."""
     out: set[str] = set()
     runs: list[Run] = []
     for turn in range(1, turns + 1):
         for scenario in scenarios:
             for system in systems:
-                if scenario not in system.scenarios or system.name in out:
+                relays = not system.persisted and "relay" in system.scenarios and "relay" in scenarios
+                if scenario not in system.scenarios or system.name in out or (scenario == "pairs" and relays):
                     continue
                 try:
                     runs += await take_turns(

@@ -163,6 +163,38 @@ async def test_the_verdict_names_what_happened(happens: Callable[[Fed], None], v
     assert fed.traffic.judge().told() == verdict
 
 
+@pytest.mark.parametrize(
+    ("heard", "verdict"),
+    [
+        ([True, False, True], ""),
+        ([True, False], "1 lost"),
+        ([True, True], "1 lost"),
+        ([], "3 lost"),
+        ([True, False, True, True], "1 duplicated"),
+        ([True, False, True, False], "1 duplicated"),
+    ],
+)
+async def test_signals_without_a_number_are_told_apart_by_their_turn(heard: list[bool], verdict: str) -> None:
+    fed = Fed()
+    typist = fed.traffic.typist(fed.customer, fed.agent, "k", staff=False)
+    typist.say(3)
+    for on in heard:
+        data = {"conversation": "k", "author": {"kind": "visitor", "id": "c", "name": ""}, "on": on}
+        fed.tell(fed.agent, {"type": "signal", "name": "typing", "data": data})
+    assert fed.traffic.judge().told() == verdict
+    assert typist.in_flight == 3 - fed.traffic.total
+
+
+async def test_who_types_does_not_hear_it() -> None:
+    fed = Fed()
+    fed.traffic.typist(fed.customer, fed.agent, "k", staff=False).say(1)
+    author = {"kind": "visitor", "id": "c", "name": ""}
+    for client in (fed.agent, fed.customer):
+        frame = {"type": "signal", "name": "typing", "data": {"conversation": "k", "author": author, "on": True}}
+        fed.tell(client, frame)
+    assert fed.traffic.judge().told() == "1 duplicated"
+
+
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), max_size=12), st.integers(0, 12))
 def test_a_burst_that_is_checked_in_one_step_is_checked_as_well(told: list[tuple[int, int]], cut: int) -> None:
     verdicts = []

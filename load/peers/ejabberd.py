@@ -94,7 +94,7 @@ def _expect(stanza: bytes, part: bytes) -> None:
 class Ejabberd:
     name = "ejabberd"
     persisted = False
-    scenarios = frozenset({"pairs", "idle", "handshakes"})
+    scenarios = frozenset({"pairs", "relay", "idle", "handshakes"})
 
     def prepare(self) -> str:
         root = debian_with("ejabberd")

@@ -106,7 +106,7 @@ def _read(data: bytes) -> tuple[list[Frame], bytes]:
 class Nats:
     name = "nats"
     persisted = False
-    scenarios = frozenset({"pairs", "fanout", "idle", "handshakes"})
+    scenarios = frozenset({"pairs", "relay", "fanout", "idle", "handshakes"})
 
     def prepare(self) -> str:
         return f"relay: NATS server {python_version(python_with(REQUIREMENT), REQUIREMENT)} over WebSocket, Go"

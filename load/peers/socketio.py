@@ -32,7 +32,7 @@ from load.peers.cache import CACHE, node_version, node_with, python_version, pyt
 from load.processes import LOCAL, port_in, serving
 from load.systems import Running
 
-SCENARIOS = frozenset({"pairs", "fanout", "idle", "handshakes"})
+SCENARIOS = frozenset({"pairs", "relay", "fanout", "idle", "handshakes"})
 ROOT = Path(__file__).parents[2]
 PYTHON = ("python-socketio>=5.13,<6", "uvicorn>=0.50", "uvloop>=0.22", "httptools>=0.7", "websockets>=16")
 NODE = ("socket.io@4",)

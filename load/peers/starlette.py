@@ -17,7 +17,7 @@ from load.peers.redis import redis_program, redis_running
 from load.processes import LOCAL, port_in, serving
 from load.systems import Running
 
-ALL = frozenset({"pairs", "fanout", "idle", "handshakes"})
+ALL = frozenset({"pairs", "relay", "fanout", "idle", "handshakes"})
 
 
 def _about(ws: str) -> str:
@@ -83,7 +83,7 @@ class StarletteNodes:
 
     name = "starlette-2-nodes"
     persisted = False
-    scenarios = frozenset({"pairs"})
+    scenarios = frozenset({"pairs", "relay"})
 
     def __init__(self, ws: str) -> None:
         self._ws = ws
