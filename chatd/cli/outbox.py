@@ -13,9 +13,9 @@ import click
 
 from chatd.cli.common import Commands, examples, now_ms, print_table, settings_of_environment, the_shop, use_store
 from chatd.config import Settings
-from chatd.dispatch.door import Dispatch, Fact
+from chatd.dispatch.door import Dispatch
 from chatd.dispatch.work import Circumstances
-from chatd.domain.commands import DropMail, RetryMail
+from chatd.domain.commands import DropMail, Fact, RetryMail
 from chatd.domain.notices import MailRow
 from chatd.store import outbox
 from chatd.store.contract import Store, Transaction

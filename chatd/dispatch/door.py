@@ -28,6 +28,7 @@ from chatd.domain.commands import (
     Command,
     CountTopics,
     DropMail,
+    Fact,
     Introduce,
     ListConversations,
     LoadConversation,
@@ -49,7 +50,7 @@ from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, Temporary
 from chatd.live.bus import Publication
 from chatd.store import results
-from chatd.store.contract import ConstraintBroken, OutcomeUnknown, Store, Transaction
+from chatd.store.contract import ConstraintBroken, Job, OutcomeUnknown, Store, Transaction
 from chatd.store.log import Recorded
 
 logger = logging.getLogger("chatd.dispatch")
@@ -57,6 +58,8 @@ logger = logging.getLogger("chatd.dispatch")
 Publish = Callable[[str, Sequence[Publication]], None]
 Answer = Callable[[bytes | None, ChatError | None], None]
 Handler = Callable[[Work, Actor, Any], Awaitable[dict[str, Any]]]
+Done = tuple[bytes, list[Recorded]]
+"""What a job has come to: the result as JSON, and the events that it has led to."""
 
 HANDLERS: dict[type[Command], Handler] = {
     SendMessage: conversations.send_message,
@@ -75,8 +78,7 @@ QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[st
     ListConversations: queries.list_conversations,
     CountTopics: queries.count_topics,
 }
-Fact = RecordPresence | RecordMember | SettleMail | RetryMail | DropMail | RecordTopics
-RECORDERS: dict[type, Callable[[Work, Any], Awaitable[bool | None]]] = {
+RECORDERS: dict[type[Fact], Callable[[Work, Any], Awaitable[bool | None]]] = {
     RecordPresence: people.record_presence,
     RecordMember: people.record_member,
     SettleMail: mails.settle_mail,
@@ -84,6 +86,7 @@ RECORDERS: dict[type, Callable[[Work, Any], Awaitable[bool | None]]] = {
     DropMail: mails.drop_mail,
     RecordTopics: topics.record_topics,
 }
+COUNTED = b"true"
 MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))
 
 _encoder = msgspec.json.Encoder()
@@ -119,11 +122,14 @@ class Dispatch:
     def submit(self, actor: Actor, command: Command, answer: Answer) -> None:
         """Carry the command out. `answer(result, error)` is called once, on the loop: the result as JSON after the
         commit, or why it was refused. Never raises, never blocks."""
+        self._carry_out(actor.shop, self._job_of(actor, command), command, answer)
+
+    def _job_of(self, actor: Actor, command: Command) -> Job[Done]:
         handler = HANDLERS.get(type(command))
         circumstances = self._circumstances
         stored = type(command) not in MONOTONIC
 
-        async def job(tx: Transaction) -> tuple[bytes, list[Recorded]]:
+        async def job(tx: Transaction) -> Done:
             if stored:
                 first = await results.find_result(tx, actor.shop, actor.id, command.id)
                 if first is not None:
@@ -135,16 +141,20 @@ class Dispatch:
                 results.keep_result(tx, actor.shop, actor.id, command.id, at=work.now, result=result)
             return result, work.recorded
 
-        def done(outcome: tuple[bytes, list[Recorded]] | None, error: BaseException | None) -> None:
+        return job
+
+    def _carry_out(self, shop: str, job: Job[Done], wish: Command | Fact, answer: Answer) -> None:
+        def done(outcome: Done | None, error: BaseException | None) -> None:
+            # Told here and not after an await: the order of the commits is the order of the publications.
             if outcome is None:
-                answer(None, self._refuse(actor.shop, error, type(command).__name__))
+                answer(None, self._refuse(shop, error, type(wish).__name__))
                 return
             result, recorded = outcome
-            self._tell(actor.shop, recorded)
+            self._tell(shop, recorded)
             answer(result, None)
 
         try:
-            self._store.submit(job, done, shop=actor.shop)
+            self._store.submit(job, done, shop=shop)
         except ChatError as refusal:
             answer(None, refusal)
 
@@ -166,27 +176,30 @@ class Dispatch:
     async def record(self, shop: str, fact: Fact) -> bool:
         """What chatd itself has noticed or was told by the shop. Returns whether it counted: False when somebody else
         has been faster (`RecordTopics`). Raises `ChatError` when it could not be stored."""
-
-        async def job(tx: Transaction) -> tuple[bool, list[Recorded]]:
-            work = Work(tx, shop, self._circumstances)
-            counted = await RECORDERS[type(fact)](work, fact)
-            return counted is not False, work.recorded
-
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-        def done(outcome: tuple[bool, list[Recorded]] | None, error: BaseException | None) -> None:
-            # Told here and not after an await: the order of the commits is the order of the publications.
-            if outcome is not None:
-                self._tell(shop, outcome[1])
-                if not told.done():
-                    told.set_result(outcome[0])
+        def answer(counted: bytes | None, error: ChatError | None) -> None:
+            if told.done():
                 return
-            refusal = self._refuse(shop, error, type(fact).__name__)
-            if not told.done():
-                told.set_exception(refusal)
+            if error is not None:
+                told.set_exception(error)
+            else:
+                told.set_result(counted == COUNTED)
 
-        self._store.submit(job, done, shop=shop)
+        self._note(shop, fact, answer)
         return await told
+
+    def _note(self, shop: str, fact: Fact, answer: Answer) -> None:
+        """`submit` for a fact: the result is `COUNTED`, or anything else."""
+        self._carry_out(shop, self._job_of_fact(shop, fact), fact, answer)
+
+    def _job_of_fact(self, shop: str, fact: Fact) -> Job[Done]:
+        async def job(tx: Transaction) -> Done:
+            work = Work(tx, shop, self._circumstances)
+            counted = await RECORDERS[type(fact)](work, fact)
+            return (b"false" if counted is False else COUNTED), work.recorded
+
+        return job
 
     async def ask(self, actor: Actor, query: Query) -> dict[str, Any]:
         """Answer a query. Raises `ChatError`."""

@@ -209,14 +209,18 @@ class CountTopics(Query, frozen=True, kw_only=True, tag="count_topics"):
 # ---------------------------------------------------------------- by chatd itself; no client can send these
 
 
-class RecordPresence(msgspec.Struct, frozen=True, kw_only=True):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What chatd itself has noticed, or was told by the shop. Tagged like a command, for processes that pass it on."""
+
+
+class RecordPresence(Fact, frozen=True, kw_only=True, tag="record_presence"):
     """The customer came to the store or left it, after the grace that keeps page changes from flickering."""
 
     customer: str
     online: bool
 
 
-class RecordMember(msgspec.Struct, frozen=True, kw_only=True):
+class RecordMember(Fact, frozen=True, kw_only=True, tag="record_member"):
     """The shop's backend vouches for this member, in the words that are shown. `external_id` is the shop's own."""
 
     customer: str
@@ -226,7 +230,7 @@ class RecordMember(msgspec.Struct, frozen=True, kw_only=True):
     locale: str
 
 
-class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
+class SettleMail(Fact, frozen=True, kw_only=True, tag="settle_mail"):
     """What became of a mail: see `notify.courier`. `owner` names the claim that is settled, so that a courier whose
     lease has gone to another changes nothing; without it the mail is one that waited for its customer to leave.
     `due_at` is when it is looked at next; `doubtful` says that it may have arrived although nobody confirmed it."""
@@ -239,13 +243,13 @@ class SettleMail(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: bool = False
 
 
-class RetryMail(msgspec.Struct, frozen=True, kw_only=True):
+class RetryMail(Fact, frozen=True, kw_only=True, tag="retry_mail"):
     """The operator wants this mail tried now, also when it was given up."""
 
     mail: str
 
 
-class DropMail(msgspec.Struct, frozen=True, kw_only=True):
+class DropMail(Fact, frozen=True, kw_only=True, tag="drop_mail"):
     """The operator wants this mail never sent."""
 
     mail: str
@@ -259,7 +263,7 @@ class MessageTopics(msgspec.Struct, frozen=True, kw_only=True):
     found: list[tuple[str, float]]
 
 
-class RecordTopics(msgspec.Struct, frozen=True, kw_only=True):
+class RecordTopics(Fact, frozen=True, kw_only=True, tag="record_topics"):
     """The customers' messages after the shop's number `after`, up to `upto`, have been read for topics. `messages` are
     those in which something was found. Counts only while `after` is how far the shop has been read."""
 
@@ -281,3 +285,4 @@ STAFF_COMMANDS: tuple[type[Command], ...] = (
 )
 STAFF_QUERIES: tuple[type[Query], ...] = (LoadHistory, LoadConversation, ListConversations, CountTopics)
 STAFF_SIGNALS: tuple[type[Signal], ...] = (SetTyping,)
+FACTS: tuple[type[Fact], ...] = (RecordPresence, RecordMember, SettleMail, RetryMail, DropMail, RecordTopics)

@@ -8,10 +8,13 @@ writer, nor it for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chatd.errors import ChatError
 from chatd.store.contract import Done, Job, Store
 from chatd.store.sqlite_link import explain
 from chatd.store.sqlite_reader import Readers
@@ -19,25 +22,28 @@ from chatd.store.sqlite_writer import Writer
 
 T = TypeVar("T")
 
+Settle = Callable[[], Awaitable[None]]
+
 
 class SQLiteStore(Store):
     """See `store.contract.Store`. `gather_seconds`: how long a commit waits for company under load. `is_shared`: other
-    processes write all the time, too."""
+    processes write, too; then the journal is not used, unless this one writes for all of them (`keep_journal`)."""
 
     def __init__(self, path: Path, *, gather_seconds: float = 0, is_shared: bool = False) -> None:
-        self._path = path
+        self.path = path
+        self.is_shared = is_shared
         self._gather_seconds = gather_seconds
-        self._is_shared = is_shared
         self._writer: Writer | None = None
         self._readers: Readers | None = None
+        self._settle_elsewhere: Settle | None = None
 
     async def open(self) -> None:
         """Connect. The schema must be up to date (`store.migrations`). Raises `StoreUnavailable`."""
         loop = asyncio.get_running_loop()
         try:
-            self._writer = Writer(self._path, loop, self._gather_seconds, is_shared=self._is_shared)
+            self._writer = Writer(self.path, loop, self._gather_seconds, is_shared=self.is_shared)
             self._writer.start()
-            self._readers = Readers(self._path, loop, self._writer.settle)
+            self._readers = Readers(self.path, loop, self._settle_for_a_reader)
             self._readers.start()
         except sqlite3.Error as error:
             raise explain(error) from error
@@ -46,6 +52,34 @@ class SQLiteStore(Store):
         """One job writes at a time, whichever shop it is of."""
         assert self._writer is not None, "the store is not open"
         self._writer.submit(job, done)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was submitted has been answered."""
+        return self._writer is None or self._writer.is_idle
+
+    def keep_journal(self, keep: bool) -> None:
+        """Whether commits go into the journal first, although the file is shared. It is always right, and only worth it
+        while hardly any other process writes."""
+        assert self._writer is not None, "the store is not open"
+        self._writer.is_shared = self.is_shared and not keep
+
+    def settle_by(self, elsewhere: Settle | None) -> None:
+        """Whom a reader asks to settle the journal; None: this process's own writer. That one stands in when the other
+        fails (`ChatError`)."""
+        self._settle_elsewhere = elsewhere
+
+    async def settle(self) -> None:
+        """Return when all that was committed before stands in its tables. Raises `StoreUnavailable`, `Temporary`."""
+        assert self._writer is not None, "the store is not open"
+        await self._writer.settle()
+
+    async def _settle_for_a_reader(self) -> None:
+        if self._settle_elsewhere is not None:
+            with contextlib.suppress(ChatError):
+                await self._settle_elsewhere()
+                return
+        await self.settle()
 
     async def read(self, job: Job[T]) -> T:
         assert self._readers is not None, "the store is not open"

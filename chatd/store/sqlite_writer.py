@@ -75,7 +75,8 @@ async def _settled(tx: Transaction) -> None:
 
 
 class Writer:
-    """See the module's text. Everything but `_run` and what it calls belongs to the loop's thread."""
+    """See the module's text. Everything but `_run` and what it calls belongs to the loop's thread. `is_shared` may be
+    changed at any time: other processes write all the time, too."""
 
     def __init__(
         self, path: Path, loop: asyncio.AbstractEventLoop, gather_seconds: float, *, is_shared: bool = False
@@ -83,7 +84,7 @@ class Writer:
         self._path = path
         self._loop = loop
         self._gather_seconds = gather_seconds
-        self._is_shared = is_shared
+        self.is_shared = is_shared
         self._arrived: list[Waiting] = []  # in this turn of the loop
         self._unanswered = 0
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
@@ -114,6 +115,11 @@ class Writer:
             self._loop.call_soon(self._hand_over)
         self._arrived.append((job, done))
         self._unanswered += 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was submitted has been answered."""
+        return not self._unanswered
 
     async def settle(self) -> None:
         """Return when all that was committed before stands in its tables. Raises `StoreUnavailable`, `Temporary`."""
@@ -288,7 +294,7 @@ class Writer:
                     if transaction.has_written:
                         raise _RunApart from error
                     outcomes.append((done, None, error))  # most refusals: there is nothing to undo
-            if self._is_shared or self._journal.rows > JOURNAL_ROWS_MAX:
+            if self.is_shared or self._journal.rows > JOURNAL_ROWS_MAX:
                 transaction.write_out()
             else:
                 transaction.put_away()
