@@ -234,6 +234,10 @@ function started(event) {
 function applyMarks(it, event) {
   if (event.type === "conversation_closed") it.state = "closed";
   if (event.type === "conversation_opened") it.state = "open";
+  // Whoever replies has seen what was said: a reply needs no mark beside it.
+  if (event.type === "message_sent" && event.message.author.kind === "staff") {
+    it.seen_by_shop = Math.max(it.seen_by_shop, event.message.position);
+  }
   if (event.type === "messages_seen" && event.by === "shop")
     it.seen_by_shop = Math.max(it.seen_by_shop, event.position);
   if (event.type === "messages_seen" && event.by === "customer") {

@@ -210,6 +210,24 @@ async def test_a_late_mark_is_harmless(world: World) -> None:
     assert sum(event["type"] == "messages_seen" for event in records(world)) == 1
 
 
+async def test_a_reply_has_seen_what_was_said_without_a_mark_of_its_own(world: World) -> None:
+    conversation = (await world.say(world.visitor, "1"))["conversation"]
+    await world.say(world.owner, "2", conversation)
+    await world.do(world.owner, MarkSeen(id="client-x1", conversation=conversation, position=2))
+    await world.say(world.visitor, "3")
+    row = (await world.dispatch.ask(world.owner, LoadConversation(id="query-01", conversation=conversation)))[
+        "conversation"
+    ]
+    assert (row["unread"], row["seen_by_shop"], row["position"]) == (1, 2, 3)
+    assert [event["type"] for event in records(world)] == [
+        "conversation_started",
+        "message_sent",
+        "conversation_read",
+        "message_sent",
+        "message_sent",
+    ]
+
+
 async def test_coming_and_going_is_told_once(world: World) -> None:
     await world.say(world.visitor, "Hi")
     for online in (True, False, False, True):

@@ -207,6 +207,8 @@ class History:
             case "message_sent":
                 row["position"] = record["message"]["position"]
                 row["incoming"] = record["message"]["incoming"]
+                if record["message"]["author"]["kind"] == "staff":
+                    row["seen_by_shop"] = record["message"]["position"]
             case "conversation_closed" | "conversation_opened":
                 row["state"] = record["type"].removeprefix("conversation_").replace("opened", "open")
             case "messages_seen":

@@ -100,7 +100,8 @@ def decide_message(
     incoming_seen: int = 0,
 ) -> list[Event]:
     """The events of saying something. A customer's first message starts the conversation; their message opens a closed
-    one (A5). A reply means that whoever replies has read everything (`incoming_seen` is what they had read)."""
+    one (A5). A reply means that whoever replies has read everything (`incoming_seen` is what they had read). That the
+    shop has seen it all then follows from the reply (`MessageSent.seen_by_shop`)."""
     check_parts(command.parts, limits)
     events: list[Event] = []
     is_customer = actor.is_customer
@@ -119,16 +120,15 @@ def decide_message(
     author = actor.author if not is_customer else Author(kind="customer", id=actor.id, name=card.name)
     if conversation.state == "closed" and is_customer:
         events.append(ConversationOpened(**here, by=author))  # type: ignore[arg-type]
-    if not is_customer:
-        events += _read(conversation, actor, now=now, incoming_seen=incoming_seen)
-    position = conversation.position + 1
+    if not is_customer and conversation.incoming > incoming_seen:
+        events.append(_read(conversation, actor, conversation.incoming, now=now, incoming_seen=incoming_seen))
     events.append(
         MessageSent(
             **here,  # type: ignore[arg-type]
             message=Message(
                 id=message_id,
                 client_id=command.id,
-                position=position,
+                position=conversation.position + 1,
                 incoming=conversation.incoming + is_customer,
                 author=author,
                 channel=actor.channel,
@@ -139,32 +139,18 @@ def decide_message(
     return events
 
 
-def _read(conversation: Conversation, actor: Actor, *, now: int, incoming_seen: int) -> list[Event]:
-    """Staff have everything before their eyes that came so far: their own count and, the first time, the shop's
-    mark."""
-    events: list[Event] = []
-    if conversation.incoming > incoming_seen:
-        events.append(
-            ConversationRead(
-                at=now,
-                customer=conversation.customer,
-                conversation=conversation.id,
-                staff=actor.id,
-                incoming_seen=conversation.incoming,
-                count=conversation.incoming - incoming_seen,
-            )
-        )
-    if conversation.position > conversation.seen_by_shop:
-        events.append(
-            MessagesSeen(
-                at=now,
-                customer=conversation.customer,
-                conversation=conversation.id,
-                by="shop",
-                position=conversation.position,
-            )
-        )
-    return events
+def _read(
+    conversation: Conversation, actor: Actor, incoming: int, *, now: int, incoming_seen: int
+) -> ConversationRead:
+    """One of the staff has read so many of the customer's messages."""
+    return ConversationRead(
+        at=now,
+        customer=conversation.customer,
+        conversation=conversation.id,
+        staff=actor.id,
+        incoming_seen=incoming,
+        count=incoming - incoming_seen,
+    )
 
 
 def decide_seen_by_staff(
@@ -179,19 +165,15 @@ def decide_seen_by_staff(
     """Staff have read up to `position`; `incoming_at_position` of the messages up to there are the customer's."""
     position = min(position, conversation.position)
     events: list[Event] = []
-    here = {"at": now, "customer": conversation.customer, "conversation": conversation.id}
     if incoming_at_position > incoming_seen:
-        events.append(
-            ConversationRead(
-                **here,  # type: ignore[arg-type]
-                staff=actor.id,
-                incoming_seen=incoming_at_position,
-                count=incoming_at_position - incoming_seen,
-            )
-        )
+        events.append(_read(conversation, actor, incoming_at_position, now=now, incoming_seen=incoming_seen))
     # Watching is no promise to the customer: only those who may answer count as the shop.
     if position > conversation.seen_by_shop and "chat" in actor.permissions:
-        events.append(MessagesSeen(**here, by="shop", position=position))  # type: ignore[arg-type]
+        events.append(
+            MessagesSeen(
+                at=now, customer=conversation.customer, conversation=conversation.id, by="shop", position=position
+            )
+        )
     return events
 
 

@@ -96,9 +96,16 @@ class ConversationStarted(Event, frozen=True, kw_only=True, tag="conversation_st
 
 
 class MessageSent(Event, frozen=True, kw_only=True, tag="message_sent"):
+    """Said by staff, it also says that the shop has seen everything up to it: a reply needs no `messages_seen`."""
+
     public = True
     in_thread = True
     message: Message
+
+    @property
+    def seen_by_shop(self) -> int:
+        """The position up to which the shop has seen the conversation by saying this; 0 when this says nothing of it."""
+        return self.message.position if self.message.author.kind == "staff" else 0
 
 
 class MessagesDelivered(Event, frozen=True, kw_only=True, tag="messages_delivered"):

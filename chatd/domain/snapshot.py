@@ -128,6 +128,8 @@ def _find(snapshot: Object, event: Object) -> Object | None:
 def _apply_marks(conversation: Object, event: Object) -> None:
     """Marks only rise, and what was seen was delivered; a state is what the last event made it."""
     match event["type"]:
+        case "message_sent" if event["message"]["author"]["kind"] == "staff":
+            conversation["seen_by_shop"] = max(conversation["seen_by_shop"], event["message"]["position"])
         case "messages_seen" if event["by"] == "shop":
             conversation["seen_by_shop"] = max(conversation["seen_by_shop"], event["position"])
         case "messages_seen":

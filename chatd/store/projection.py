@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import bindparam, case, delete, false, text, true, update
 
-from chatd.domain.conversations import preview
+from chatd.domain.conversations import Conversation, preview
 from chatd.domain.events import (
     CartChanged,
     ConversationClosed,
@@ -137,10 +137,10 @@ def _change(tx: Transaction, shop: str, conversation: str | None, **fields: Any)
 
 
 async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
-    message = event.message
+    message, place = event.message, (shop, event.conversation)
     tx.later(
         _say,
-        (shop, event.conversation),
+        place,
         shop=shop,
         conversation=event.conversation,
         new_position=message.position,
@@ -151,7 +151,15 @@ async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageS
         text=preview(message.parts),
         by_staff=message.author.kind == "staff",
     )
-    _change(tx, shop, event.conversation, position=message.position, incoming=message.incoming)
+    known: Conversation | None = tx.recall(conversations, place)
+    seen_by_shop = event.seen_by_shop
+    if seen_by_shop:
+        tx.later(_seen_by_shop, place, shop=shop, conversation=event.conversation, upto=seen_by_shop)
+    elif known is not None:
+        seen_by_shop = known.seen_by_shop
+    if known is not None:
+        after = replace(known, position=message.position, incoming=message.incoming, seen_by_shop=seen_by_shop)
+        tx.remember(conversations, place, after)
 
 
 async def _conversation_started(tx: Transaction, shop: str, number: int, event: ConversationStarted) -> None:

@@ -119,11 +119,18 @@ export class ShopModel {
   }
 
   _staff_writes(customer, conversation) {
-    const staff = this._staff_reads(customer, conversation);
+    const staff = this.#read(customer, conversation);
     this.#message(customer, conversation, { kind: "staff", id: staff.id, name: staff.name });
   }
 
   _staff_reads(customer, conversation) {
+    this.#read(customer, conversation);
+    const row = this.row(conversation, this.staff[0].id, this.number);
+    if (row.position > row.seen_by_shop)
+      this.#add("messages_seen", customer, conversation, { by: "shop", position: row.position });
+  }
+
+  #read(customer, conversation) {
     const staff = this.random.pick(this.staff);
     const row = this.row(conversation, staff.id, this.number);
     if (row.unread) {
@@ -133,8 +140,6 @@ export class ShopModel {
         count: row.unread,
       });
     }
-    if (row.position > row.seen_by_shop)
-      this.#add("messages_seen", customer, conversation, { by: "shop", position: row.position });
     return staff;
   }
 
@@ -229,6 +234,7 @@ export class ShopModel {
           .filter(({ event }) => event.by === by)
           .map(({ event }) => event.position),
       );
+    const replies = messages.filter(({ event }) => event.message.author.kind === "staff");
     const incoming = messages.filter(({ event }) => event.message.author.kind === "customer").length;
     const incoming_seen = greatest(
       of("conversation_read")
@@ -251,7 +257,7 @@ export class ShopModel {
       incoming_seen,
       unread: incoming - incoming_seen,
       replied: last?.event.message.author.kind === "staff",
-      seen_by_shop: seen("shop"),
+      seen_by_shop: Math.max(seen("shop"), greatest(replies.map(({ event }) => event.message.position))),
       seen_by_customer: seen("customer"),
       delivered: Math.max(seen("customer"), greatest(of("messages_delivered").map(({ event }) => event.position))),
       started_at: begin.event.at,
