@@ -91,8 +91,7 @@ class OutboxWorld:
         return thread
 
     async def _record(self, tx: Transaction, event: Event) -> None:
-        for recorded in await log.append(tx, self.shop.id, [event]):
-            await project(tx, self.shop.id, recorded)
+        await project(tx, self.shop.id, await log.append(tx, self.shop.id, [event]))
 
     def _message(self, thread: Thread, text: str, kind: Literal["customer", "staff"], name: str) -> MessageSent:
         thread.position += 1

@@ -76,8 +76,11 @@ def check_parts(parts: Sequence[Part], limits: Limits) -> None:
 
 def preview(parts: Sequence[Part]) -> str:
     """One line of a message for lists and notices: its text with white space folded, cut at a bound."""
-    text = " ".join([part.text for part in parts])
-    return " ".join(text.split())[:PREVIEW_CHARACTERS]
+    text = parts[0].text if len(parts) == 1 else " ".join([part.text for part in parts])
+    # Printable: its only white space is the plain one. Then most lines stand as they are to be shown.
+    if not text.isprintable() or "  " in text:
+        text = " ".join(text.split())
+    return text.strip()[:PREVIEW_CHARACTERS]
 
 
 def check_access(actor: Actor, conversation: Conversation) -> None:
@@ -116,32 +119,27 @@ def decide_message(
     if not is_customer:
         actor.require("chat")
 
-    here = {"at": now, "customer": conversation.customer, "conversation": conversation.id}
     author = actor.author if not is_customer else Author(kind="customer", id=actor.id, name=card.name)
     if conversation.state == "closed" and is_customer:
-        events.append(ConversationOpened(**here, by=author))  # type: ignore[arg-type]
+        events.append(
+            ConversationOpened(at=now, customer=conversation.customer, conversation=conversation.id, by=author)
+        )
     if not is_customer and conversation.incoming > incoming_seen:
         events.append(_read(conversation, actor, conversation.incoming, now=now, incoming_seen=incoming_seen))
-    events.append(
-        MessageSent(
-            **here,  # type: ignore[arg-type]
-            message=Message(
-                id=message_id,
-                client_id=command.id,
-                position=conversation.position + 1,
-                incoming=conversation.incoming + is_customer,
-                author=author,
-                channel=actor.channel,
-                parts=command.parts,
-            ),
-        )
+    message = Message(
+        id=message_id,
+        client_id=command.id,
+        position=conversation.position + 1,
+        incoming=conversation.incoming + is_customer,
+        author=author,
+        channel=actor.channel,
+        parts=command.parts,
     )
+    events.append(MessageSent(at=now, customer=conversation.customer, conversation=conversation.id, message=message))
     return events
 
 
-def _read(
-    conversation: Conversation, actor: Actor, incoming: int, *, now: int, incoming_seen: int
-) -> ConversationRead:
+def _read(conversation: Conversation, actor: Actor, incoming: int, *, now: int, incoming_seen: int) -> ConversationRead:
     """One of the staff has read so many of the customer's messages."""
     return ConversationRead(
         at=now,

@@ -104,7 +104,7 @@ class MessageSent(Event, frozen=True, kw_only=True, tag="message_sent"):
 
     @property
     def seen_by_shop(self) -> int:
-        """The position up to which the shop has seen the conversation by saying this; 0 when this says nothing of it."""
+        """The position up to which the shop has seen the conversation by this; 0 when it tells nothing of that."""
         return self.message.position if self.message.author.kind == "staff" else 0
 
 

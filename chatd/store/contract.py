@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
@@ -142,6 +143,8 @@ def _changed_table(core: ClauseElement) -> str:
 
 
 def _in_order(names: tuple[str, ...], constants: dict[str, Any]) -> InOrder:
+    # The names of parameters in a call are interned: found by being the same object, and not letter by letter.
+    names = tuple(map(sys.intern, names))
     if len(names) > 1 and not constants:
         return itemgetter(*names)
     return lambda given: tuple([constants[name] if name in constants else given[name] for name in names])

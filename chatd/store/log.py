@@ -104,48 +104,40 @@ async def append(tx: Transaction, shop: str, new: Sequence[Event]) -> list[Recor
         next_numbers[customer] = await _take_customer_numbers(tx, shop, customer, count)
     recorded: list[Recorded] = []
     for event in new:
+        customer, conversation = event.customer, event.conversation
         customer_number: int | None = None
         if event.public:
-            customer_number = next_numbers[event.customer]
-            next_numbers[event.customer] += 1
+            customer_number = next_numbers[customer]
+            next_numbers[customer] = customer_number + 1
         record = encode_event(event)
         tx.later(
             _insert,
             None,
             shop_id=shop,
             number=number,
-            customer_id=event.customer,
+            customer_id=customer,
             customer_number=customer_number,
-            conversation_id=event.conversation,
+            conversation_id=conversation,
             in_thread=event.stands_in_thread,
             position=event.message.position if isinstance(event, MessageSent) else None,
             at=event.at,
             record=record.decode(),
         )
-        recorded.append(
-            Recorded(
-                number=number,
-                customer_number=customer_number,
-                customer=event.customer,
-                conversation=event.conversation,
-                record=record,
-                event=event,
-            )
-        )
+        recorded.append(Recorded(number, customer_number, customer, conversation, record, event))
         number += 1
     return recorded
 
 
 async def _take_shop_numbers(tx: Transaction, shop: str, count: int) -> int:
     """Raise the head of the shop's stream; returns the first of the numbers taken."""
-    known: int | None = tx.recall(shops, shop)
-    if known is None:
+    head: int | None = tx.recall(shops, shop)
+    if head is None:
         row = await tx.one(_raise_shop_head, shop=shop, count=count)
         if row is None:
             raise NotFound("no such shop")
         head = int(row["head"])
     else:
-        head = known + count
+        head += count
         tx.later(_set_shop_head, shop, shop=shop, new_head=head)
     tx.remember(shops, shop, head)
     return head - count + 1
@@ -154,15 +146,15 @@ async def _take_shop_numbers(tx: Transaction, shop: str, count: int) -> int:
 async def _take_customer_numbers(tx: Transaction, shop: str, customer: str, count: int) -> int:
     """The same for the customer's stream."""
     key = ("head", shop, customer)
-    known: int | None = tx.recall(customers, key)
-    if known is None:
+    head: int | None = tx.recall(customers, key)
+    if head is None:
         row = await tx.one(_raise_customer_head, shop=shop, customer=customer, count=count)
         if row is None:
             raise NotFound("no such customer")
         head = int(row["head"])
     else:
-        head = known + count
-        tx.later(_set_customer_head, (shop, customer), shop=shop, customer=customer, new_head=head)
+        head += count
+        tx.later(_set_customer_head, key, shop=shop, customer=customer, new_head=head)
     tx.remember(customers, key, head)
     return head - count + 1
 

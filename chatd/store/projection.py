@@ -136,7 +136,7 @@ def _change(tx: Transaction, shop: str, conversation: str | None, **fields: Any)
         tx.remember(conversations, (shop, conversation), replace(known, **fields))
 
 
-async def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
+def _message_sent(tx: Transaction, shop: str, number: int, event: MessageSent) -> None:
     message, place = event.message, (shop, event.conversation)
     tx.later(
         _say,
@@ -176,13 +176,13 @@ async def _conversation_started(tx: Transaction, shop: str, number: int, event: 
     await _customer_came(tx, shop, number, event)
 
 
-async def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
+def _messages_delivered(tx: Transaction, shop: str, number: int, event: MessagesDelivered) -> None:
     place = (shop, event.conversation)
     tx.later(_deliver, place, shop=shop, conversation=event.conversation, upto=event.position)
     _change(tx, *place, delivered=event.position)
 
 
-async def _messages_seen(tx: Transaction, shop: str, number: int, event: MessagesSeen) -> None:
+def _messages_seen(tx: Transaction, shop: str, number: int, event: MessagesSeen) -> None:
     place = (shop, event.conversation)
     statement = _seen_by_shop if event.by == "shop" else _seen_by_customer
     tx.later(statement, place, shop=shop, conversation=event.conversation, upto=event.position)
@@ -196,7 +196,7 @@ async def _messages_seen(tx: Transaction, shop: str, number: int, event: Message
     tx.remember(conversations, place, known)
 
 
-async def _conversation_read(tx: Transaction, shop: str, number: int, event: ConversationRead) -> None:
+def _conversation_read(tx: Transaction, shop: str, number: int, event: ConversationRead) -> None:
     place = (shop, event.staff, event.conversation)
     tx.later(_read, place, shop=shop, staff=event.staff, conversation=event.conversation, seen=event.incoming_seen)
     tx.remember(reads, place, event.incoming_seen)
@@ -253,12 +253,14 @@ async def _topic_removed(tx: Transaction, shop: str, number: int, event: TopicRe
     await tx.run(_bar_topic, shop=shop, conversation=event.conversation, topic=event.topic)
 
 
-_APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]]] = {
+_PUT_OFF: dict[type[Event], Callable[[Transaction, str, int, Any], None]] = {
     MessageSent: _message_sent,
-    ConversationStarted: _conversation_started,
     MessagesDelivered: _messages_delivered,
     MessagesSeen: _messages_seen,
     ConversationRead: _conversation_read,
+}
+_APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]]] = {
+    ConversationStarted: _conversation_started,
     ConversationClosed: _conversation_closed,
     ConversationOpened: _conversation_opened,
     CustomerIntroduced: _customer_introduced,
@@ -271,8 +273,12 @@ _APPLY: dict[type[Event], Callable[[Transaction, str, int, Any], Awaitable[None]
 }
 
 
-async def project(tx: Transaction, shop: str, recorded: Recorded) -> None:
-    """Apply one appended event. Events of mails change no table here: the outbox is written by its own functions."""
-    apply = _APPLY.get(type(recorded.event))  # type: ignore[arg-type]
-    if apply is not None:
-        await apply(tx, shop, recorded.number, recorded.event)
+async def project(tx: Transaction, shop: str, recorded: Sequence[Recorded]) -> None:
+    """Apply appended events, in their order. Events of mails change no table here: the outbox is written by its own
+    functions."""
+    for one in recorded:
+        kind: Any = type(one.event)
+        if (put_off := _PUT_OFF.get(kind)) is not None:
+            put_off(tx, shop, one.number, one.event)
+        elif (apply := _APPLY.get(kind)) is not None:
+            await apply(tx, shop, one.number, one.event)
