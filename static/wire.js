@@ -357,6 +357,7 @@ export const CLOSE_CODES = Object.freeze({
  */
 
 /**
+ * Said by staff, it also says that the shop has seen everything up to it: a reply needs no `messages_seen`.
  * @typedef {object} MessageSent
  * @property {"message_sent"} type
  * @property {number} at
