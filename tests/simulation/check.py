@@ -72,7 +72,7 @@ def _heads(world: World) -> dict[tuple[str, str | None], int]:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(msgspec.json.encode(value))
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _customer_state(world: World, page: Page) -> Object:
@@ -187,7 +187,7 @@ def _events(world: World, shop: str) -> list[Object]:
     rows = world.disk.rows(
         "SELECT number, customer_number, customer_id, record FROM events WHERE shop_id = ? ORDER BY number", shop
     )
-    return [{**dict(row), "event": json.loads(row["record"])} for row in rows]
+    return [{**dict(row), "event": msgspec.json.decode(row["record"])} for row in rows]
 
 
 # ---------------------------------------------------------------- mails

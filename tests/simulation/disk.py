@@ -1,4 +1,4 @@
-"""The database of all nodes: a real SQLite file in memory, as slow and as faulty as the schedule wants.
+"""The database of all nodes: a real SQLite database in memory, as slow and as faulty as the schedule wants.
 
 Each node writes with a real `store.sqlite_writer.Writer` on a connection of its own, whose work is done on the loop
 instead of in a thread: so other things happen between a job, its commit and the answer, and a node that is killed there
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import sqlite3
-import tempfile
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from chatd.errors import StoreUnavailable
 from chatd.store import contract
 from chatd.store.contract import Done, Job, OutcomeUnknown, Row, Statement
 from chatd.store.sqlite_journal import make_table, replay
-from chatd.store.sqlite_link import WRITING, drive
+from chatd.store.sqlite_link import STATEMENTS_CACHED, WRITING, drive
 from chatd.store.sqlite_writer import Outcome, Waiting, Writer
 from tests.door import empty_database
 
@@ -32,7 +32,8 @@ READ_SECONDS_MAX = 0.03
 COMMIT_SECONDS_MAX = 0.03
 SETTLED_BY_READER = 0.3
 """The chance that a read has part of the journal settled: so it is sometimes empty and sometimes long."""
-MEMORY = Path("/dev/shm")
+ADDRESS = "file:/simulation?vfs=memdb"
+"""In memory, and shared by all connections of this process (https://www.sqlite.org/src/file/src/memdb.c)."""
 
 
 class DiskFull(sqlite3.OperationalError):
@@ -43,11 +44,61 @@ class Connection(sqlite3.Connection):
     """One node's; a commit fails while the disk is full."""
 
     disk: Disk
+    is_open = True
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         if sql == "COMMIT" and (self.disk.is_full or self.disk.is_away):
             raise DiskFull("database or disk is full")
+        if not self.is_open:
+            raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
         return super().execute(sql, parameters)
+
+    def close(self) -> None:
+        self.disk.take_back(self)
+
+
+@functools.cache
+class _Medium:
+    """The one database of this process, and connections to it that nobody has open. Making them and having them prepare
+    each statement anew takes as long as all that a schedule asks of them, so the next one gets them again."""
+
+    def __init__(self) -> None:
+        self._spare: list[Connection] = []
+        template = sqlite3.connect(":memory:")
+        template.deserialize(empty_database())
+        make_table(template)
+        template.commit()
+        self._keeper = sqlite3.connect(ADDRESS, uri=True, isolation_level=None)
+        """Without a connection there would be no database."""
+        template.backup(self._keeper)
+        tables = template.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        self._emptying = "; ".join(f"DELETE FROM {table}" for (table,) in tables)
+        template.close()
+
+    def connect(self, disk: Disk) -> Connection:
+        connection = self._spare.pop() if self._spare else self._make_connection()
+        connection.disk = disk
+        connection.is_open = True
+        return connection
+
+    def _make_connection(self) -> Connection:
+        connection = sqlite3.connect(
+            ADDRESS, uri=True, isolation_level=None, cached_statements=STATEMENTS_CACHED, factory=Connection
+        )
+        connection.row_factory = sqlite3.Row
+        for pragma in WRITING:
+            sqlite3.Connection.execute(connection, pragma)
+        # A query that leaves something to chance leaves it to the seed.
+        connection.create_function("random", 0, lambda: connection.disk.chance.getrandbits(62))
+        return connection
+
+    def take_back(self, connection: Connection) -> None:
+        connection.is_open = False
+        connection.rollback()  # what closing does
+        self._spare.append(connection)
+
+    def empty(self) -> None:
+        self._keeper.executescript(self._emptying)
 
 
 class Disk:
@@ -66,30 +117,27 @@ class Disk:
         self.commits = 0
         self.committed_at: dict[tuple[str, int], float] = {}
         self._heads: dict[str, int] = {}
-        self._directory = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
-        self.path = Path(self._directory.name) / "chatd.db"
-        self.path.write_bytes(empty_database())
-        self.connections: list[sqlite3.Connection] = []
+        self.path = Path("/simulation")
+        self._connections: dict[Connection, None] = {}
         self.operator = self.connect(self.path)
         """Of whoever looks from outside: the checks, and an operator."""
 
-    def connect(self, path: Path) -> sqlite3.Connection:
+    def connect(self, path: Path) -> Connection:
         """In place of `sqlite_writer.connect`."""
-        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256, factory=Connection)
-        connection.disk = self
-        connection.row_factory = sqlite3.Row
-        for pragma in WRITING:
-            connection.execute(pragma)
-        connection.execute("PRAGMA synchronous = OFF")  # there is no power here that could go
-        # A query that leaves something to chance leaves it to the seed.
-        connection.create_function("random", 0, lambda: self.chance.getrandbits(62))
-        self.connections.append(connection)
+        connection = _Medium().connect(self)
+        self._connections[connection] = None
         return connection
 
+    def take_back(self, connection: Connection) -> None:
+        if connection in self._connections:
+            del self._connections[connection]
+            _Medium().take_back(connection)
+
     def close(self) -> None:
-        for connection in self.connections:
-            connection.close()
-        self._directory.cleanup()
+        """What is on it is gone then."""
+        for connection in tuple(self._connections):
+            self.take_back(connection)
+        _Medium().empty()
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         """For the checks: of all that is committed."""
@@ -106,7 +154,6 @@ class Disk:
         """As a reader of the real store does when the writer cannot settle the journal."""
         self.operator.execute("BEGIN")
         try:
-            make_table(self.operator)
             replay(self.operator)
             yield
         finally:

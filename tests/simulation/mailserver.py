@@ -7,8 +7,7 @@ import random
 import re
 from collections.abc import Callable
 from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
+from email.message import Message
 from typing import NamedTuple
 
 from chatd.domain.notices import Delivery, judge_reply
@@ -50,10 +49,11 @@ class MailServer:
         self.doubtful: set[str] = set()
         self.refused: set[str] = set()
 
-    def take(self, mail: ComposedMail, message: EmailMessage, at: float, *, was_here: bool) -> None:
-        body = message.get_body(("plain",))
-        assert body is not None
-        texts = tuple(dict.fromkeys(TEXT.findall(body.get_content())))
+    def take(self, mail: ComposedMail, message: Message, at: float, *, was_here: bool) -> None:
+        plain = next(part for part in message.walk() if part.get_content_type() == "text/plain")
+        body = plain.get_payload(decode=True)
+        assert isinstance(body, bytes)
+        texts = tuple(dict.fromkeys(TEXT.findall(body.decode())))
         self.received.append(Received(at, was_here, str(message["Message-ID"]), mail.recipient, texts))
 
 
@@ -90,8 +90,7 @@ class Transport:
         await asyncio.sleep(server.chance.uniform(0, 0.2))
         if self._is_gone():
             return Delivery("unreachable", "dead")
-        message = message_from_bytes(mail.content, policy=default)
-        assert isinstance(message, EmailMessage)
+        message = message_from_bytes(mail.content)  # by the older policy, which takes a tenth of the time
         message_id = str(message["Message-ID"])
         match mood:
             case "greylists":

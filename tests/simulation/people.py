@@ -7,8 +7,9 @@ Whatever a client could object to is noted in `faults`: a hole, a double, an ans
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from chatd.domain.snapshot import apply_to_customer, apply_to_staff
 from chatd.web.handshake import Accepted
@@ -212,7 +213,7 @@ class Page:
 
     def _send(self, frame: Object) -> None:
         if self.wire is not None:
-            self.wire.send(_frame(0x1, json.dumps(frame).encode()))
+            self.wire.send(_frame(0x1, msgspec.json.encode(frame)))
 
     def _send_command(self, client_id: str) -> None:
         if client_id in self.outbox and self.is_welcome:
@@ -233,7 +234,7 @@ class Page:
             elif opcode == CLOSE:
                 self._closed(int.from_bytes(payload[:2], "big"), payload[2:])
             else:
-                self._take(json.loads(payload))
+                self._take(msgspec.json.decode(payload))
 
     def _closed(self, code: int, reason: bytes) -> None:
         assert self.wire is not None
@@ -241,7 +242,7 @@ class Page:
         self._hang_up()
         least = 0.0
         if reason.startswith(b"{"):
-            least = json.loads(reason)["delay_ms"] / 1_000
+            least = msgspec.json.decode(reason)["delay_ms"] / 1_000
         # A ticket may have been too old by a clock that was set: another one will do.
         if not (4000 <= code < 4500 or (code == 4502 and self.account.is_staff)):
             self.faults.append(f"closed with {code} {reason!r}")

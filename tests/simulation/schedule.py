@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 
-from tests import virtual_time
 from tests.simulation import check
+from tests.simulation.loop import Loop
 from tests.simulation.mailserver import MOODS
 from tests.simulation.people import Page
 from tests.simulation.world import CONVERGED_SECONDS, MAILED_SECONDS, World, seams
@@ -307,20 +307,6 @@ async def _come_together(world: World) -> None:
     check.check_people(world)
 
 
-class _Loop(virtual_time.VirtualLoop):
-    """Nothing comes from outside, so nothing outside is asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._selector.select = self._jump  # type: ignore[attr-defined]
-
-    def _jump(self, timeout: float | None = None) -> list[object]:
-        assert timeout is not None, "everything waits, and no timer is set that could end it"
-        if timeout > 0:
-            self.now += timeout
-        return []
-
-
 def run(seed: int) -> World:
     """One schedule. Raises `check.Broken` when a promise was."""
     worlds: list[World] = []
@@ -332,7 +318,7 @@ def run(seed: int) -> World:
     random.seed(seed)  # of which the jitter of chatd's own is drawn
     with seams(lambda: worlds[0]):
         try:
-            with asyncio.Runner(loop_factory=_Loop) as runner:
+            with asyncio.Runner(loop_factory=Loop) as runner:
                 runner.run(main())
         except (check.Broken, AssertionError) as error:
             raise check.Broken(f"{error}\n" + "\n".join([*worlds[0].trace[-80:], *worlds[0].errors[:3]])) from error
