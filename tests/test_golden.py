@@ -111,7 +111,7 @@ def test_what_chatd_says(case: Case) -> None:
             kind = next(kind for kind in every_error() if kind.code == frame["code"])
             made = error_frame("json", frame["id"], kind(frame["message"], **frame["facts"]))
         case "signal":
-            made = signal_frame("json", frame["name"], frame["data"])
+            made = signal_frame("json", frame["name"], json.dumps(frame["data"]).encode())
         case _:
             made = encode("json", frame)
     assert message_in(made) == frame

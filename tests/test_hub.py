@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 
 import pytest
 
 from chatd.live import hub as hub_module
-from chatd.live.bus import Signal
+from chatd.live.bus import Signal, make_signal
 from chatd.live.hub import EVERY_CUSTOMER, FILL_RETRY_SECONDS, Chunk
 from chatd.wire.frames import Codec, event_frame
 from tests.following import Follower, Node, settle
@@ -203,7 +204,7 @@ def test_who_leaves_while_being_served_breaks_nothing(customer: str | None) -> N
                 heard = [1] if customer else [1, 2]
                 assert [follower.numbers for follower in stays] == [heard] * 3
             else:
-                node.receive(SHOP, [Signal("typing", {}, customer)])
+                node.receive(SHOP, [make_signal("typing", {}, customer)])
                 assert [len(follower.signals) for follower in stays] == [1] * 3
             assert node.hub.count() == (3 if act == "event" else 4)
 
@@ -224,7 +225,7 @@ def test_a_follower_that_fails_harms_nobody_else(caplog: pytest.LogCaptureFixtur
     node.hub.follow(broken, SHOP, None)
     with caplog.at_level(logging.ERROR, "chatd.hub"):
         node.say(SHOP, MIA)
-        node.receive(SHOP, [Signal("typing", {})])
+        node.receive(SHOP, [make_signal("typing", {})])
         node.say(SHOP, MIA)
     assert [follower.numbers for follower in followers] == [[1, 2]] * 5
     assert [len(follower.signals) for follower in followers] == [1] * 5
@@ -247,19 +248,19 @@ def test_a_signal_goes_to_whom_it_names_and_not_back_to_its_sender() -> None:
         for follower in everyone:
             follower.signals.clear()
         node.bus.publish(SHOP, [signal])
-        expected = [{"type": "signal", "name": signal.name, "data": signal.data}]
+        expected = [{"type": "signal", "name": signal.name, "data": json.loads(signal.data)}]
         return [follower for follower in everyone if follower.signals == expected]
 
-    assert heard(Signal("typing", {"on": True}, None, "staff")) == [colleague]
-    assert heard(Signal("typing", {"on": True}, MIA, "staff")) == [mia, second_tab]
-    assert heard(Signal("typing", {"on": True}, MIA, "m")) == [second_tab]
-    assert heard(Signal("shop_presence", {"online": True}, EVERY_CUSTOMER)) == [mia, second_tab, leo]
-    assert heard(Signal("presence", {"customer": MIA}, "nobody")) == []
+    assert heard(make_signal("typing", {"on": True}, None, "staff")) == [colleague]
+    assert heard(make_signal("typing", {"on": True}, MIA, "staff")) == [mia, second_tab]
+    assert heard(make_signal("typing", {"on": True}, MIA, "m")) == [second_tab]
+    assert heard(make_signal("shop_presence", {"online": True}, EVERY_CUSTOMER)) == [mia, second_tab, leo]
+    assert heard(make_signal("presence", {"customer": MIA}, "nobody")) == []
 
 
 def test_a_signal_has_no_number_and_comes_even_before_the_state_was_read() -> None:
     node = Node()
     staff = node.follow(SHOP, codec="msgpack")
-    node.bus.publish(SHOP, [Signal("presence", {"customer": MIA, "online": True})])
+    node.bus.publish(SHOP, [make_signal("presence", {"customer": MIA, "online": True})])
     assert [signal["data"] for signal in staff.signals] == [{"customer": MIA, "online": True}]
     assert node.hub.position(SHOP) is None

@@ -10,16 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ClusterDownError, MovedError, ResponseError
 
-from chatd.live.redis_answers import packed, parse_answers
+from chatd.live.redis_answers import packed, packed_publish, parse_answers
 
+COUNTS = st.lists(st.integers(0, 9), min_size=3, max_size=5)
+MESSAGES = st.tuples(
+    st.sampled_from([b"message", b"smessage", b"xmessage"]), st.binary(max_size=12), st.binary(max_size=50)
+)
 ANSWERS = st.lists(
-    st.recursive(
-        st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50)),
-        lambda inner: st.lists(inner, max_size=4),
-        max_leaves=10,
+    st.one_of(
+        st.recursive(
+            st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50)),
+            lambda inner: st.lists(inner, max_size=4),
+            max_leaves=10,
+        ).map(lambda answer: [answer]),
+        MESSAGES.map(lambda message: [list(message)]),
+        COUNTS,
     ),
     max_size=6,
-)
+).map(lambda groups: [answer for group in groups for answer in group])
 
 
 def written(answer: Any) -> bytes:
@@ -65,6 +73,6 @@ def test_what_is_no_answer_of_redis_is_refused(nonsense: bytes) -> None:
 
 
 def test_a_command_is_packed_as_redis_reads_it() -> None:
-    assert parse_answers(packed(b"PUBLISH", "tea å".encode(), b"\r\n\0"))[0] == [
-        [b"PUBLISH", "tea å".encode(), b"\r\n\0"]
-    ]
+    words = (b"PUBLISH", "tea å".encode(), b"\r\n\0")
+    assert parse_answers(packed(*words))[0] == [list(words)]
+    assert packed_publish(*words) == packed(*words)

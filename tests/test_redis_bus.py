@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatd.live import redis_bus
-from chatd.live.bus import Signal
+from chatd.live.bus import Signal, make_signal
 from tests.door import until
 from tests.ears import ears, publication
 from tests.redises import RedisServer, bad_line, running_redis
@@ -25,7 +25,7 @@ def redis() -> Iterator[RedisServer]:
 
 async def test_what_one_node_publishes_the_others_hear_once_and_in_order(redis: RedisServer) -> None:
     async with ears(redis.url, "a", "b") as (one, other):
-        typing = Signal("typing", {"on": True}, "mia", "connection")
+        typing = make_signal("typing", {"on": True}, "mia", "connection")
         one.bus.publish("tea", [publication(1, "å\0\n"), typing])
         assert one.numbers() == [1], "here it is heard at once, without Redis"
         one.bus.publish("tea", [publication(2), publication(3)])
@@ -88,7 +88,7 @@ async def test_while_redis_is_away_one_number_is_kept_and_told_later(redis: Redi
             await until(lambda: not one.link.is_publishing("shop:tea"))
             for number in range(1, 5_001):
                 one.bus.publish("tea", [publication(number, "x" * 1_000)])
-                one.bus.publish("tea", [Signal("typing", {"on": True})])
+                one.bus.publish("tea", [make_signal("typing", {"on": True})])
             assert one.numbers()[-1] == 5_000, "here all goes on"
             await until(lambda: one.bus.trouble() is not None)
             other.checked.clear()

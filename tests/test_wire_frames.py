@@ -103,6 +103,6 @@ def test_every_refusal_is_told_with_its_code_and_facts(codec: Codec, error: Any)
 
 @both_codecs
 def test_signals_and_pongs(codec: Codec) -> None:
-    told = only(signal_frame(codec, "typing", {"conversation": "k1", "on": True}), codec)
+    told = only(signal_frame(codec, "typing", b'{"conversation":"k1","on":true}'), codec)
     assert told == {"type": "signal", "name": "typing", "data": {"conversation": "k1", "on": True}}
     assert only(PONG_FRAMES[codec], codec) == {"type": "pong"}

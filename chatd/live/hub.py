@@ -268,15 +268,18 @@ class Hub:
             followers = [follower for group in feed.customers.values() for follower in group]
         else:
             followers = feed.customers.get(signal.customer, ())
+        if not followers:
+            return
         frames: dict[Codec, bytes] = {}
         for follower in tuple(followers):
             if follower.name == signal.sender:
                 continue
             try:
-                frame = frames.get(follower.codec)
+                codec = follower.codec
+                frame = frames.get(codec)
                 if frame is None:
-                    frame = frames[follower.codec] = signal_frame(follower.codec, signal.name, signal.data)
-                follower.signal(frame, signal.data.get("conversation"))
+                    frame = frames[codec] = signal_frame(codec, signal.name, signal.data)
+                follower.signal(frame, signal.conversation)
             except Exception:
                 logger.exception(_FAILED)
 

@@ -90,16 +90,16 @@ class RedisBus:
         waiting = self._waiting.get(shop)
         if waiting is None:
             waiting = self._waiting[shop] = _Waiting()
+        size = ITEM_BYTES * len(items)
         for item in items:
-            size = ITEM_BYTES
-            if isinstance(item, Publication):
+            if isinstance(item, Signal):
+                waiting.signals.append(item)
+            else:
                 waiting.publications.append(item)
                 waiting.head = max(waiting.head, item.number)
                 size += len(item.record)
-            else:
-                waiting.signals.append(item)
-            waiting.bytes += size
-            self.waiting_bytes += size
+        waiting.bytes += size
+        self.waiting_bytes += size
         channel = _channel(shop)
         if not self._link.is_publishing(channel):
             self._forget(shop)
@@ -133,8 +133,11 @@ class RedisBus:
         notes: list[Note] = []
         for shop, one in waiting.items():
             publications, signals = one.publications, one.signals
-            head = max(one.head, owed.pop(shop, 0))
+            head = max(one.head, owed.pop(shop, 0)) if owed else one.head
             most = max(len(publications), len(signals))
+            if most <= ITEMS_PER_RING:  # as nearly always
+                notes.append(self._note(shop, head, publications, signals))
+                continue
             for start in range(0, most, ITEMS_PER_RING):
                 end = start + ITEMS_PER_RING
                 # The head goes with the last part: told earlier, what is still to come would be read from the log.
@@ -174,7 +177,7 @@ class RedisBus:
         except msgspec.DecodeError as error:
             logger.warning("what came from Redis is no publication of chatd's: %s", error)
             return
-        self._receiver(shop, [*ring.publications, *ring.signals])
+        self._receiver(shop, [*ring.publications, *ring.signals] if ring.publications else ring.signals)
         if ring.head:
             self._heard_of(shop, ring.head)
 

@@ -30,7 +30,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, MovedError, RedisError
 
-from chatd.live.redis_answers import Answers, packed
+from chatd.live.redis_answers import Answers, packed_publish
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 3.0
@@ -74,7 +74,7 @@ class Source(Protocol):
 class Verbs(msgspec.Struct, frozen=True):
     """The words of one kind of pub/sub. `together`: a command may name several channels, of whatever slots."""
 
-    publish: str
+    publish: bytes
     subscribe: str
     unsubscribe: str
     message: bytes
@@ -83,8 +83,8 @@ class Verbs(msgspec.Struct, frozen=True):
     together: bool
 
 
-CLASSIC = Verbs("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b"unsubscribe", True)
-SHARDED = Verbs("SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe", False)
+CLASSIC = Verbs(b"PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b"unsubscribe", True)
+SHARDED = Verbs(b"SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe", False)
 
 
 class Owner(Protocol):
@@ -292,8 +292,8 @@ class Line:
             self._collect(entries)
             if not entries:
                 return
-            full, verb = self._owner.full, self._verbs.publish.encode()
-            commands = [packed(verb, full(channel).encode(), payload) for _, (channel, payload) in entries]
+            full, verb = self._owner.full, self._verbs.publish
+            commands = [packed_publish(verb, full(channel).encode(), payload) for _, (channel, payload) in entries]
             await connection.send_packed_command(b"".join(commands))
             while arrived < len(entries):
                 for answer in await answers.read(PATIENCE_SECONDS):
@@ -343,14 +343,13 @@ class Line:
             while True:
                 slice_began = self._loop.time()
                 for answer in await answers.read(PATIENCE_SECONDS):
-                    if isinstance(answer, MovedError):
-                        self._lose(answer.slot_id)
-                    elif isinstance(answer, Exception):
-                        raise answer
-                    else:
+                    if not isinstance(answer, Exception):
                         self._hear(answer)
-                    now = self._loop.time()
-                    if now - slice_began > SLICE_SECONDS:
+                    elif isinstance(answer, MovedError):
+                        self._lose(answer.slot_id)
+                    else:
+                        raise answer
+                    if self._loop.time() - slice_began > SLICE_SECONDS:
                         await asyncio.sleep(0)
                         slice_began = self._loop.time()
                 if self._loop.time() - max(self._beat_heard_at, began) > PATIENCE_SECONDS:
@@ -363,17 +362,15 @@ class Line:
         kind, name, payload = answer
         channel = name.decode()[self._prefix_length :]
         known = self._receivers.get(channel)
-        if kind == self._verbs.unsubscribed:
-            self._hear_end(channel)
-            return
-        if known is None:
-            return  # of a channel that was left just now
-        receiver, confirmed = known
         try:
-            if kind == self._verbs.message:
-                receiver(payload)
-            elif kind == self._verbs.subscribed and confirmed is not None:
-                confirmed()
+            if kind == self._verbs.unsubscribed:
+                self._hear_end(channel)
+            elif known is None:
+                return  # of a channel that was left just now
+            elif kind == self._verbs.message:
+                known[0](payload)
+            elif kind == self._verbs.subscribed and known[1] is not None:
+                known[1]()
         except Exception:
             logger.exception("what Redis brought could not be worked off; the line goes on")
 

@@ -17,7 +17,7 @@ import logging
 
 from chatd.domain.commands import RecordPresence
 from chatd.errors import ChatError
-from chatd.live.bus import Signal
+from chatd.live.bus import Signal, make_signal
 from chatd.live.hub import EVERY_CUSTOMER
 from chatd.live.presence import Change
 from chatd.web.parts import Chat
@@ -57,10 +57,10 @@ class PresenceSignals:
             if staff := others | ({person} if change.online else set()):
                 staff_online[shop] = staff
             if not others:  # else the shop was there before and still is
-                hub.receive(shop, [Signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
+                hub.receive(shop, [make_signal("shop_presence", {"online": change.online}, EVERY_CUSTOMER)])
         elif person.startswith(READER_PERSON):
             customer = person.removeprefix(READER_PERSON)
-            hub.receive(shop, [Signal("reading", {"customer": customer, "on": change.online})])
+            hub.receive(shop, [make_signal("reading", {"customer": customer, "on": change.online})])
             # Nobody came to the shop or left it; but what they have not seen is to be mailed now.
             if change.record and not change.online and not presence.is_online(shop, customer):
                 self._record(shop, customer, online=False)
@@ -93,7 +93,7 @@ class PresenceSignals:
     def _send(self, shop: str, some: dict[str, bool]) -> None:
         at = self._chat.clock()
         if len(some) <= ONE_BY_ONE_MAX:
-            signals = [Signal("presence", {"customer": one, "online": on, "at": at}) for one, on in some.items()]
+            signals = [make_signal("presence", {"customer": one, "online": on, "at": at}) for one, on in some.items()]
         else:
             people = list(some.items())
             signals = [
@@ -142,4 +142,4 @@ class PresenceSignals:
 
 def _signal_of(some: list[tuple[str, bool]], at: int) -> Signal:
     came, left = ([customer for customer, on in some if on is wanted] for wanted in (True, False))
-    return Signal("presences", {"came": came, "left": left, "at": at})
+    return make_signal("presences", {"came": came, "left": left, "at": at})

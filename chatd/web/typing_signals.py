@@ -1,17 +1,20 @@
 """Typing: from one side of a conversation to the other, and to nobody else.
 
 A signal names a conversation, and whoever sends it may name any: so the conversation's customer is looked up before the
-first one is passed on, and remembered. Made when somebody types for the first time; an idle connection has none.
+first one is passed on. What others are told of this typist there, on and off, is made once and remembered. Made when
+somebody types for the first time; an idle connection has none.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from chatd.domain.commands import SetTyping
 from chatd.domain.people import Actor
 from chatd.errors import ChatError
-from chatd.live.bus import Signal
+from chatd.live.bus import Signal, make_signal
 from chatd.store.contract import Transaction
 from chatd.store.conversations import find_conversation
 from chatd.web.parts import Chat
@@ -24,6 +27,9 @@ LOOK_UP_SECONDS = 2.0
 database busy. Nobody begins to type in more threads than that."""
 
 
+Telling = tuple[Signal, ...]
+
+
 class Typist(Protocol):
     """The connection that somebody types at."""
 
@@ -34,23 +40,27 @@ class Typist(Protocol):
 class TypingSignals:
     """One connection's. `actor` is who types there."""
 
-    __slots__ = ("_actor", "_customers", "_looking", "_spent_until", "_typist")
+    __slots__ = ("_actor", "_known", "_looking", "_spent_until", "_typist")
 
     def __init__(self, typist: Typist, actor: Actor) -> None:
         self._typist = typist
         self._actor = actor
-        self._customers: dict[str, str] = {}  # by conversation: whose it is; empty: not this actor's to type in
+        # By conversation: what is told when they no longer type there, and when they do. None: not theirs to type in.
+        self._known: dict[str, tuple[Telling, Telling] | None] = {}
         self._looking = False
         self._spent_until = 0.0
 
     def pass_on(self, signal: SetTyping) -> None:
         """Tell the other side, if this conversation is known; else look it up and tell them then."""
-        customer = self._customers.get(signal.conversation)
-        if customer:
-            self._publish(signal, customer)
-        elif customer is None and not self._looking and self._may_type() and self._may_look_up():
-            self._looking = True
-            self._typist.chat.spawn(self._look_up(signal))
+        try:
+            telling = self._known[signal.conversation]
+        except KeyError:
+            if not self._looking and self._may_type() and self._may_look_up():
+                self._looking = True
+                self._typist.chat.spawn(self._look_up(signal))
+        else:
+            if telling is not None:
+                self._typist.chat.bus.publish(self._actor.shop, telling[signal.on])
 
     def _may_type(self) -> bool:
         return self._actor.is_customer or "chat" in self._actor.permissions
@@ -70,11 +80,14 @@ class TypingSignals:
             return  # typing is not worth a word when the store is away
         finally:
             self._looking = False
-        if len(self._customers) >= KNOWN_MAX:
-            self._customers.clear()
-        self._customers[signal.conversation] = customer
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        telling = None
         if customer:
-            self._publish(signal, customer)
+            off, on = (self._make_telling(signal.conversation, customer, on=on) for on in (False, True))
+            telling = (off, on)
+            self._typist.chat.bus.publish(self._actor.shop, telling[signal.on])
+        self._known[signal.conversation] = telling
 
     async def _find_customer(self, conversation: str) -> str:
         actor = self._actor
@@ -90,12 +103,11 @@ class TypingSignals:
 
         return await self._typist.chat.store.read(job)
 
-    def _publish(self, signal: SetTyping, customer: str) -> None:
+    def _make_telling(self, conversation: str, customer: str, *, on: bool) -> Telling:
         """A customer's typing goes to the staff, staff's to the customer and to their colleagues."""
-        actor = self._actor
+        actor, sender = self._actor, self._typist.name
         author = {"kind": actor.author.kind, "id": actor.id, "name": actor.name}
-        data = {"conversation": signal.conversation, "author": author, "on": signal.on}
-        items = [Signal("typing", data, None, self._typist.name)]
-        if not actor.is_customer:
-            items.append(Signal("typing", data, customer, self._typist.name))
-        self._typist.chat.bus.publish(actor.shop, items)
+        to_staff = make_signal("typing", {"conversation": conversation, "author": author, "on": on}, None, sender)
+        if actor.is_customer:
+            return (to_staff,)
+        return (to_staff, msgspec.structs.replace(to_staff, customer=customer))
