@@ -149,11 +149,25 @@ class Cluster:
         return found
 
 
+def keep_from_leading(directory: Path) -> None:
+    """No process can lock what it would lead by: all take turns in writing, and hear each other through Redis alone."""
+    (directory / "chatd.db-leader").mkdir()
+
+
 @contextlib.contextmanager
 def running_cluster(
-    directory: Path, redis: RedisServer, *, urls: Sequence[str] = (), arguments: Sequence[str] = (), **environ: str
+    directory: Path,
+    redis: RedisServer,
+    *,
+    urls: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    in_turns: bool = False,
+    **environ: str,
 ) -> Iterator[Cluster]:
-    """Two nodes that serve and know each other; or as many as there are addresses of Redis."""
+    """Two nodes that serve and know each other; or as many as there are addresses of Redis. `in_turns`: none of them
+    writes for the others."""
+    if in_turns:
+        keep_from_leading(directory)
     settings = house_settings(directory)
     migrate(settings)
 

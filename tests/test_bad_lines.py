@@ -17,6 +17,7 @@ from chatd.web.server import running
 from chatd.wire.codes import CloseCode
 from tests.clients import SHOP_ORIGIN, Client, House, Talker, house_settings, opened_house
 from tests.door import until
+from tests.nodes import keep_from_leading
 from tests.redises import BadLine, RedisServer, bad_line, running_redis
 
 pytestmark = pytest.mark.redis
@@ -55,6 +56,7 @@ class Pair:
 
 @contextlib.asynccontextmanager
 async def opened_pair(directory: Path, redis: RedisServer) -> AsyncIterator[Pair]:
+    keep_from_leading(directory)  # or hardly anything would have to go by way of Redis
     async with (
         bad_line(redis, seed=1) as one,
         bad_line(redis, seed=2) as two,

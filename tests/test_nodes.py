@@ -30,9 +30,15 @@ GONE_SECONDS_MAX = 15.0
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_redis() as redis, running_cluster(tmp_path_factory.mktemp("nodes"), redis) as found:
+def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    in_turns = getattr(request, "param", None) == "in turns"
+    directory = tmp_path_factory.mktemp("nodes")
+    with running_redis() as redis, running_cluster(directory, redis, in_turns=in_turns) as found:
         yield found
+
+
+only_redis_between = pytest.mark.parametrize("cluster", ["in turns"], indirect=True)
+"""Where one process writes for the other it tells it of everything, and Redis is not missed (`test_forwarding_nodes`)."""
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +277,7 @@ async def test_a_node_that_ends_in_order_takes_its_people_along_within_a_second(
 # ---------------------------------------------------------------- what Redis may do
 
 
+@only_redis_between
 async def test_a_killed_redis_costs_nothing_but_time_on_the_other_node(cluster: Cluster) -> None:
     customer, agent = await pair(cluster)
     watch = Stopwatch(customer)
@@ -295,6 +302,7 @@ async def test_a_killed_redis_costs_nothing_but_time_on_the_other_node(cluster: 
     assert texts(await messages(agent, 1)) == watch.said[-1:]
 
 
+@only_redis_between
 async def test_without_redis_the_other_node_reads_the_log(cluster: Cluster) -> None:
     customer, agent = await pair(cluster)
     await customer.say("before")
@@ -311,6 +319,7 @@ async def test_without_redis_the_other_node_reads_the_log(cluster: Cluster) -> N
     await cluster.until_health("ok", seconds=10)
 
 
+@only_redis_between
 async def test_a_hung_redis_stalls_nobody(cluster: Cluster) -> None:
     """SIGSTOP: connections stay open, and nothing is ever answered."""
     customer, agent = await pair(cluster)
@@ -333,6 +342,7 @@ async def test_a_hung_redis_stalls_nobody(cluster: Cluster) -> None:
     await cluster.until_health("ok", seconds=10)
 
 
+@only_redis_between
 async def test_a_flushed_redis_changes_nothing(cluster: Cluster) -> None:
     customer, agent = await pair(cluster)
     me = customer.welcome["you"]["id"]
@@ -347,6 +357,7 @@ async def test_a_flushed_redis_changes_nothing(cluster: Cluster) -> None:
     assert me in (await cluster.agent(1, 1)).welcome["online"]
 
 
+@only_redis_between
 async def test_connections_that_redis_throws_out_come_back(cluster: Cluster) -> None:
     """As it does when a reader is too slow for its output buffer."""
     customer, agent = await pair(cluster)
@@ -362,6 +373,7 @@ async def test_connections_that_redis_throws_out_come_back(cluster: Cluster) -> 
 
 
 @pytest.mark.soak
+@only_redis_between
 @pytest.mark.parametrize("fault", ["killed", "hung"])
 async def test_half_a_minute_without_redis(cluster: Cluster, fault: str) -> None:
     """The full length of what the tests above do in seconds."""

@@ -119,6 +119,12 @@ class Dispatch:
         """Have `watcher(shop, recorded)` called on the loop for each event that this process commits."""
         self._watchers.append(watcher)
 
+    def start(self) -> None:
+        """The store is open, and everybody who is to be told is there."""
+
+    async def close(self) -> None:
+        """Before the store is closed."""
+
     def submit(self, actor: Actor, command: Command, answer: Answer) -> None:
         """Carry the command out. `answer(result, error)` is called once, on the loop: the result as JSON after the
         commit, or why it was refused. Never raises, never blocks."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 from chatd.config import Settings
 from chatd.dispatch import Circumstances, Dispatch
 from chatd.dispatch.door import as_publication
+from chatd.dispatch.forwarding import ForwardingDispatch
 from chatd.dispatch.work import wall_clock
 from chatd.domain.events import MailQueued, MessageSent
 from chatd.live.bus import Bus, MemoryBus, Publication
@@ -39,6 +41,8 @@ from chatd.store import log
 from chatd.store.contract import Store
 from chatd.store.opening import make_store
 from chatd.store.shops import ShopDirectory
+from chatd.store.sqlite import SQLiteStore
+from chatd.store.sqlite_election import Election
 from chatd.topics.files import model_in_force
 from chatd.topics.worker import TopicWorker
 from chatd.web.admission import Front
@@ -72,6 +76,8 @@ from chatd.wire.protocol import Side
 
 PRESENCE_SECONDS = 0.5
 FILL_EVENTS_MAX = 1_000
+
+logger = logging.getLogger("chatd")
 
 
 @contextlib.asynccontextmanager
@@ -113,9 +119,10 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             bus = MemoryBus(hub.receive)
             presence = MemoryPresence(lambda change: presence_signals.tell(change), **graces)
         wheel = Wheel()
-        dispatch = Dispatch(
+        dispatch = _make_dispatch(
             store,
-            bus.publish,
+            bus,
+            hub,
             Circumstances(
                 limits=settings.limits(),
                 is_online=partial(sees_replies, presence),
@@ -123,7 +130,9 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
                 digest_wait_ms_max=int(settings.digest_wait_seconds_max * 1000),
                 clock=clock,
             ),
+            metrics,
             in_doubt=lambda shop: unknown_commits.see_to(shop),
+            on_apart=lambda: chat.spawn(check_positions_now(chat, hub.shops())),
         )
         chat = Chat(
             settings=settings,
@@ -161,6 +170,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
         wheel.start()
         if link is not None:
             _join_nodes(chat, link)
+        dispatch.start()
         carrying = loop.create_task(courier.run())
 
         async def check_courier() -> str | None:
@@ -186,6 +196,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
             wheel.stop()
             await presence_signals.close()
             await chat.finish_tasks(2.0)
+            await dispatch.close()
             await bus.close()
             if link is not None:
                 await link.close()
@@ -262,6 +273,36 @@ def _make_finder(chat: Chat) -> TopicFinder:
     chat.dispatch.watch(note)
     chat.degradations["topics"] = check_topics
     return finder
+
+
+def _make_dispatch(
+    store: Store,
+    bus: Bus,
+    hub: Hub,
+    circumstances: Circumstances,
+    metrics: Metrics,
+    *,
+    in_doubt: Callable[[str], None],
+    on_apart: Callable[[], None],
+) -> Dispatch:
+    """Of processes that share a SQLite file, one writes for all, if the system can tell which."""
+    if isinstance(store, SQLiteStore) and store.is_shared and Election.is_possible():
+        try:
+            election = Election(store.path)
+        except OSError as error:
+            logger.warning("this process takes turns in writing: %s", error.strerror or error)
+        else:
+            return ForwardingDispatch(
+                store,
+                bus.publish,
+                circumstances,
+                election=election,
+                hear=hub.receive,
+                on_apart=on_apart,
+                metrics=metrics,
+                in_doubt=in_doubt,
+            )
+    return Dispatch(store, bus.publish, circumstances, in_doubt=in_doubt)
 
 
 def _make_link(settings: Settings) -> Link:
