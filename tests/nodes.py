@@ -28,6 +28,7 @@ from tests.door import opened_store, rows
 from tests.redises import RedisServer
 
 ORIGIN = "http://localhost:8000"
+METRICS_TOKEN = "shown to whoever may count"
 
 
 class Node:
@@ -38,7 +39,7 @@ class Node:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._arguments = arguments
-        self._environment = {
+        self.environment = {
             **os.environ,
             "CHATD_DATA_DIRECTORY": str(directory),
             "CHATD_DATABASE_URL": url_in(directory),
@@ -53,6 +54,7 @@ class Node:
             "CHATD_PRESENCE_LEAVE_GRACE_SECONDS": "1",
             "CHATD_LOG_LEVEL": "warning",
             "CHATD_TOPICS": "off",
+            "CHATD_METRICS_TOKEN": METRICS_TOKEN,
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -63,7 +65,7 @@ class Node:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "chatd", "serve", *self._arguments], cwd=ROOT, env=self._environment
+            [sys.executable, "-m", "chatd", "serve", *self._arguments], cwd=ROOT, env=self.environment
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -77,6 +79,18 @@ class Node:
                 return {"status": "", **json.load(answer)}
         except OSError:
             return {}
+
+    def number(self, name: str) -> float | None:
+        """What `/metrics` says of this; None while the node does not answer."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"}
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return None
+        return next((float(line.split()[-1]) for line in lines if line.split()[0] == name), None)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process is None:
@@ -138,6 +152,18 @@ class Cluster:
                 for node in tuple(waiting):
                     if (await asyncio.to_thread(self.nodes[node].health)).get("status") == status:
                         waiting.discard(node)
+                await asyncio.sleep(0.05)
+
+    async def leader(self, *, seconds: float = 30.0) -> int:
+        """Which of the nodes writes for all, when one does and the others that are alive forward to it."""
+        async with asyncio.timeout(seconds):
+            while True:
+                alive = [place for place, node in enumerate(self.nodes) if node.process is not None]
+                leads = [await asyncio.to_thread(self.nodes[place].number, "chatd_leads") for place in alive]
+                if leads.count(1.0) == 1:
+                    leader = alive[leads.index(1.0)]
+                    if await asyncio.to_thread(self.nodes[leader].number, "chatd_forwarders") == len(alive) - 1:
+                        return leader
                 await asyncio.sleep(0.05)
 
     def rows(self, query: str) -> list[Any]:

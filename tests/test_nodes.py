@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 
 only_redis_between = pytest.mark.parametrize("cluster", ["in turns"], indirect=True)
-"""Where one process writes for the other it tells it of everything, and Redis is not missed (`test_forwarding_nodes`)."""
+"""Where one process writes for both, Redis is hardly missed: see `test_forwarding_nodes`."""
 
 
 @pytest.fixture(autouse=True)
