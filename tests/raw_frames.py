@@ -38,12 +38,14 @@ class Sent(NamedTuple):
 
 
 def read(data: bytes, *, piece: int | None = None, bound: int = BOUND) -> tuple[list[Message], CloseCode | None]:
-    """What a parser makes of the bytes, in pieces of this size."""
+    """What a parser makes of the bytes, in pieces of this size: a piece that is one whole message is taken as such."""
     parser = Parser(bound)
     found: list[Message] = []
     try:
         for start in range(0, len(data), piece or max(1, len(data))):
-            found.extend(parser.feed(data[start : start + (piece or len(data))]))
+            some = data[start : start + (piece or len(data))]
+            whole = parser.take_whole(some)
+            found.extend(parser.feed(some) if whole is None else [(some[0] & 0x0F, whole)])
     except BrokenFrame as broken:
         return found, broken.code
     return found, None

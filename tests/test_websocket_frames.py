@@ -46,6 +46,20 @@ def broken(*frames: Sent) -> CloseCode | None:
     return read_all(*frames)[1]
 
 
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535])
+def test_a_read_that_is_one_message_is_taken_at_once_and_no_other_is(length: int) -> None:
+    said = bytes(Sent(FIN | BINARY, b"a" * length))
+    parser = Parser(BOUND)
+    assert parser.take_whole(said) == b"a" * length
+    assert parser.take_whole(said + b"\x81") is None, "there is more"
+    assert parser.take_whole(said[:-1]) is None, "it is not whole"
+    assert Parser(length - 1).take_whole(said) is None, "it is above the bound"
+    for some in (text()._replace(masked=False), Sent(FIN | PING), Sent(TEXT, b"a"), Sent(FIN | 0x40 | TEXT, b"a")):
+        assert parser.take_whole(bytes(some)) is None
+    assert list(parser.feed(said[:3])) == []
+    assert parser.take_whole(said) is None, "it belongs to what came before"
+
+
 # ---------------------------------------------------------------- section 1.3, 4.2.2: the key
 
 

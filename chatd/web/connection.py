@@ -105,10 +105,15 @@ class Connection(asyncio.Protocol):
         if self._closing_at is not None and self._is_late(data):
             return
         try:
+            if self._closing_at is None:  # the hot path
+                whole = self._parser.take_whole(data)
+                if whole is not None:
+                    self.received(data[0] & 0x0F, whole)
+                    return
             for opcode, payload in self._parser.feed(data):
                 if self._closing_at is not None and opcode != CLOSE:
                     continue
-                if opcode in _MESSAGES:  # the hot path
+                if opcode in _MESSAGES:
                     self.received(opcode, payload)
                 elif opcode == CLOSE:
                     self._receive_close(payload)

@@ -308,4 +308,7 @@ class SocketProtocol(Connection):
         if self._backlog is not None or self._paused or self.actor is None:
             return
         if conversation is None or self.actor.conversation in (None, conversation):
-            self.send(frame)
+            if self._out or self._transport is None or self._closing_at is not None:
+                self.send(frame)
+            else:
+                self._transport.write(frame)  # as in `deliver`

@@ -67,6 +67,9 @@ class State(Enum):
     CLOSED = 4
 
 
+_OPEN, _CLOSED = State.OPEN, State.CLOSED
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A frame to send back; the application has nothing else to do."""
 
@@ -96,6 +99,8 @@ for _side, _types in (
 
 _OTHER_SIDE: dict[Side, Side] = {"customer": "staff", "staff": "customer"}
 
+
+_COUNTED = (Command, Query)
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the decoders raise because of a payload: wrong syntax or shape, no UTF-8, nested too deeply."""
@@ -133,19 +138,20 @@ class ServerProtocol:
 
     def receive(self, payload: bytes, now: float) -> Outcome:
         """One whole message. `now` is monotonic seconds. Returns what to do; never raises because of the peer."""
-        if self.state is State.CLOSED:
+        state = self.state
+        if state is _CLOSED:
             return None
         try:
             frame = self._decoder.decode(payload)
         except _UNREADABLE as error:
             return self._refuse(payload, error, now)
-        if self.state is State.OPEN:
+        if state is _OPEN:
             if now >= self._window_ends:
                 self._begin_window(now)
             if isinstance(frame, Hello):
                 return self._count_malformed(None, MalformedFrame("hello was said already"))
             return self._admit(frame, now)
-        if self.state is State.HELLO:
+        if state is State.HELLO:
             return self._greet(frame)
         if isinstance(frame, Ping):
             return Reply(PONG_FRAMES[self._codec])
@@ -201,7 +207,7 @@ class ServerProtocol:
     def _admit(self, frame: Command | Query | Signal | Ping, now: float) -> Outcome:
         """Let a frame through, if its sender has not used up the window."""
         bound = self._limits.commands_per_window_max
-        if isinstance(frame, Command | Query):
+        if isinstance(frame, _COUNTED):
             if self._commands >= bound:
                 return self._count_refused() or Reply(self._too_fast(frame.id, bound, now))
             self._commands += 1

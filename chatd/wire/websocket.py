@@ -14,7 +14,8 @@ What the parser enforces, each with the close code of section 7.4.1:
 * text that is not UTF-8: 1007; of a fragmented message with the first fragment that cannot be part of one (section
   8.1), whatever of it is still to come.
 
-A message that arrives whole in one read costs one slice and one unmasking and no other copy.
+A message that arrives whole in one read costs one slice and one unmasking and no other copy. When the read holds
+nothing else, which is how people write, it is taken without looking for more (`Parser.take_whole`).
 """
 
 from __future__ import annotations
@@ -108,6 +109,27 @@ class Parser:
         self._decoder: codecs.IncrementalDecoder | None = None  # of the fragments, when they are text
         self._opcode = 0
         self._size = 0
+
+    def take_whole(self, data: bytes) -> bytes | None:
+        """The payload, if these bytes are exactly one message, text or binary (the low half of the first byte), in one
+        frame of up to 64 KiB that breaks no rule. Else None, nothing is kept, and they are to be fed. Raises
+        `BrokenFrame` for text that is not UTF-8."""
+        size = len(data)
+        if size < 6 or self._buffer or self._fragments is not None or not 0x81 <= data[0] <= 0x82:
+            return None
+        second = data[1]
+        if second == 0x80 + size - 6 and size <= 131:
+            start = 6
+        elif second == 0xFE and size >= 134 and (data[2] << 8 | data[3]) == size - 8:
+            start = 8
+        else:
+            return None
+        if size - start > self._message_bytes_max:
+            return None
+        payload = apply_mask(data[start:], data[start - 4 : start])
+        if data[0] == 0x81 and not payload.isascii():
+            _check_utf8(payload)
+        return payload
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """To be iterated to its end: only then is what is left over kept. Raises `BrokenFrame`, after what was whole
