@@ -84,7 +84,7 @@ class Statement:
         self.core = core
         self.sure = sure
         self.unique = unique
-        self._finding_taken: str | None = None
+        self._finding_taken: dict[int, str] = {}
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))
         self.changes: str | None = _changed_table(core) if self.writes and not remembered else None
         self._sqlite: tuple[str, InOrder] | None = None
@@ -99,18 +99,20 @@ class Statement:
             self._sqlite = (str(compiled), _in_order(tuple(compiled.positiontup), constants))
         return self._sqlite
 
-    @property
-    def finding_taken(self) -> str:
-        """For SQLite: finds a row if the table has one of the given values of `unique`, a JSON list of lists."""
-        if self._finding_taken is None:
+    def finding_taken(self, count: int) -> str:
+        """For SQLite: finds a row if the table has one with the values of `unique` that are given, `count` times."""
+        sql = self._finding_taken.get(count)
+        if sql is None:
             table = _changed_table(self.core)
-            same = " AND ".join(
-                f"{table}.{column} = json_extract(given.value, '$[{place}]')"
-                for place, column in enumerate(self.unique)
-            )
+            given = ", ".join(f"given_{column}" for column in self.unique)
+            values = ", ".join(["(" + ", ".join("?" * len(self.unique)) + ")"] * count)
+            same = " AND ".join(f"{table}.{column} = given_{column}" for column in self.unique)
             # Of nothing but the names in the schema.
-            self._finding_taken = f"SELECT 1 FROM json_each(?) AS given CROSS JOIN {table} WHERE {same} LIMIT 1"  # noqa: S608
-        return self._finding_taken
+            sql = (
+                f"WITH given ({given}) AS (VALUES {values}) SELECT 1 FROM given CROSS JOIN {table} WHERE {same} LIMIT 1"  # noqa: S608
+            )
+            self._finding_taken[count] = sql
+        return sql
 
     def for_postgres(self) -> tuple[str, tuple[str, ...]]:
         """The text with numbered placeholders, and the names of the parameters in that order. The statement's own

@@ -25,6 +25,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Hashable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,9 +35,11 @@ from chatd.store.contract import Statement
 PutOff = dict[Statement, dict[Hashable, tuple[Any, ...]]]
 """What is to be carried out: of each statement, the parameters in their order by key."""
 
+LOOKED_FOR_TOGETHER = 64
+"""So many keys, a power of two, are looked for by one statement."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, list[list[Any]]]]).decode
-_encode_keys = msgspec.json.Encoder().encode
 
 
 class DamagedJournal(sqlite3.DatabaseError):
@@ -138,7 +141,12 @@ def is_taken(connection: sqlite3.Connection, put_off: PutOff) -> bool:
     """Whether a row stands in its table already that may stand there once."""
     for statement, rows in put_off.items():
         if statement.unique:
-            keys = _encode_keys(list(rows)).decode()
-            if connection.execute(statement.finding_taken, (keys,)).fetchone() is not None:
-                return True
+            keys: list[Any] = list(rows)
+            while keys:
+                # So few lengths that each has a statement which is prepared already.
+                some = keys[: min(LOOKED_FOR_TOGETHER, 1 << (len(keys).bit_length() - 1))]
+                flat = list(chain.from_iterable(some))
+                if connection.execute(statement.finding_taken(len(some)), flat).fetchone() is not None:
+                    return True
+                del keys[: len(some)]
     return False
