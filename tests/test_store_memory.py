@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, func, select, text, update
 from chatd.domain.commands import Introduce, MarkDelivered, MarkSeen, SendMessage, TextPart
 from chatd.errors import Conflict
 from chatd.store import memory as module
+from chatd.store import sqlite_transaction
 from chatd.store.contract import ConstraintBroken, Statement, Transaction
 from chatd.store.conversations import find_conversation
 from chatd.store.schema import conversations, customers, results, shops
@@ -128,6 +129,23 @@ async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
         remembered = sum(map(len, world.store._writer._memory.tables.values()))
         assert remembered <= 5 + 10, "what one job adds, on top of the bound"
     assert [one.number for _, one in world.published] == list(range(1, 22))
+
+
+async def test_answers_that_stand_in_their_table_give_way_to_what_every_message_needs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_transaction, "UNIQUE_ROWS_KEPT", 3)
+    assert isinstance(world.store, SQLiteStore) and world.store._writer is not None
+    tables = world.store._writer._memory.tables
+    command = SendMessage(id="the-same-id", parts=[TextPart(text="Hi")])
+    first = await world.do(world.visitor, command)
+    for number in range(10):
+        await world.say(world.visitor, f"{number}")
+    assert len(tables["results"]) > 3, "what is in the journal alone is kept"
+    await world.store._writer.settle()
+    assert len(tables["results"]) == 3
+    assert tables["shops"] and tables["conversations"]
+    assert await world.do(world.visitor, command) == first
 
 
 async def test_what_is_remembered_of_a_conversation_is_what_is_in_the_table(world: World) -> None:

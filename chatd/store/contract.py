@@ -69,14 +69,15 @@ class Statement:
     """A SQLAlchemy Core statement, compiled once for each dialect and then handed to the driver as text.
 
     Compiling costs a hundred times what running it does, so statements are made at import and never at run time.
-    Parameters are named as in the statement; every one must be given. `changes` is the name of the table that it writes
-    to, None when it only reads. `remembered`: whoever runs it keeps right what transactions remember. `unique`: columns
-    of which somebody may give values that a row of the table has already. Put off, its key is the tuple of them, and
-    a second one with the same key is `ConstraintBroken`. `sure`: besides `unique` it can break no constraint, so that a
-    store may carry it out after its commit.
+    Parameters are named as in the statement; every one must be given. `table` is the name of the one that it writes to,
+    empty when it only reads. `changes` is the table of which it makes wrong what transactions remember; none when it is
+    `remembered`, for then whoever runs it keeps that right. `unique`: columns of which somebody may give values that a
+    row of the table has already. Put off, its key is the tuple of them, and a second one with the same key is
+    `ConstraintBroken`. `sure`: besides `unique` it can break no constraint, so that a store may carry it out after its
+    commit.
     """
 
-    __slots__ = ("_finding_taken", "_postgres", "_sqlite", "changes", "core", "sure", "unique", "writes")
+    __slots__ = ("_finding_taken", "_postgres", "_sqlite", "changes", "core", "sure", "table", "unique", "writes")
 
     def __init__(
         self, core: ClauseElement, *, remembered: bool = False, sure: bool = False, unique: tuple[str, ...] = ()
@@ -86,7 +87,8 @@ class Statement:
         self.unique = unique
         self._finding_taken: dict[int, str] = {}
         self.writes: bool = core.is_dml or (isinstance(core, TextClause) and not core.text.startswith("SELECT"))
-        self.changes: str | None = _changed_table(core) if self.writes and not remembered else None
+        self.table: str = _changed_table(core) if self.writes else ""
+        self.changes: str | None = None if remembered or not self.writes else self.table
         self._sqlite: tuple[str, InOrder] | None = None
         self._postgres: tuple[str, tuple[str, ...]] | None = None
 
@@ -103,7 +105,7 @@ class Statement:
         """For SQLite: finds a row if the table has one with the values of `unique` that are given, `count` times."""
         sql = self._finding_taken.get(count)
         if sql is None:
-            table = _changed_table(self.core)
+            table = self.table
             given = ", ".join(f"given_{column}" for column in self.unique)
             values = ", ".join(["(" + ", ".join("?" * len(self.unique)) + ")"] * count)
             same = " AND ".join(f"{table}.{column} = given_{column}" for column in self.unique)

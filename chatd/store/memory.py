@@ -7,6 +7,7 @@ else writes, PostgreSQL's keeps a shop's as long as no other node has written ab
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import islice
 from typing import Any
 
 from chatd.store.contract import EVERY_TABLE
@@ -52,3 +53,10 @@ class Memory:
             self.tables.clear()
         else:
             self.tables.pop(table, None)
+
+    def trim(self, table: str, most: int) -> None:
+        """Forget all but the newest of a table's rows."""
+        rows = self.tables.get(table)
+        if rows is not None:
+            for key in list(islice(rows, max(0, len(rows) - most))):
+                del rows[key]

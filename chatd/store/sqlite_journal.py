@@ -56,12 +56,14 @@ class Entry(NamedTuple):
 
 class Journal:
     """What the one who writes knows of the table. `rows` stand in the entries that are not settled. `is_known` is false
-    while there may be entries that somebody else has written: then they are replayed from the table."""
+    while there may be entries that somebody else has written: then they are replayed from the table. `unique_tables`
+    are those of which rows stood in entries that may be there once."""
 
-    __slots__ = ("_entries", "is_known", "rows")
+    __slots__ = ("_entries", "is_known", "rows", "unique_tables")
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
+        self.unique_tables: set[str] = set()
         self.rows = 0
         self.is_known = False
 
@@ -80,6 +82,7 @@ class Journal:
 
     def write(self, connection: sqlite3.Connection, put_off: PutOff) -> Entry:
         entry = [(statement.for_sqlite()[0], list(rows.values())) for statement, rows in put_off.items()]
+        self.unique_tables.update(statement.table for statement in put_off if statement.unique)
         cursor = connection.execute("INSERT INTO journal (entry) VALUES (?)", (_encode(entry),))
         assert cursor.lastrowid is not None
         return Entry(cursor.lastrowid, put_off, sum(map(len, put_off.values())))

@@ -12,6 +12,10 @@ from chatd.store.contract import ConstraintBroken, InOrder, Row, Statement
 from chatd.store.memory import Memory
 from chatd.store.sqlite_journal import Entry, Journal, PutOff, carry_out, is_taken, replay
 
+UNIQUE_ROWS_KEPT = 5_000
+"""Of the rows that may be there once, remembered after they have gone to their table: those who repeat a command
+mostly do so soon, and are answered from memory."""
+
 
 class WriteTransaction:
     """See `store.contract.Transaction`. `has_written` is the writer's to set back. The writer begins and ends it in the
@@ -98,6 +102,11 @@ class WriteTransaction:
         else:
             replay(self._connection)
             self.is_direct = True
+        if self.is_direct:
+            # Until now these could be found nowhere else. They come with every message, and would soon leave no room
+            # for the rows that are needed again and again.
+            for table in self._journal.unique_tables:
+                self._memory.trim(table, UNIQUE_ROWS_KEPT)
 
     def write_out(self) -> None:
         """Do what was put off, after all that was put off before it."""
