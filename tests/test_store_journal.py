@@ -8,13 +8,14 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from chatd.config import Settings
 from chatd.domain.commands import SendMessage, TextPart
@@ -24,7 +25,7 @@ from chatd.store.backup import back_up
 from chatd.store.contract import Statement, Transaction
 from chatd.store.migrations import migrate
 from chatd.store.opening import make_store
-from chatd.store.schema import results
+from chatd.store.schema import customers, results
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.sqlite_journal import make_table
 from tests.door import a_shop, somebody, until
@@ -174,6 +175,29 @@ async def test_it_never_holds_more_than_its_bound(
         most = max(most, entries(tmp_path / "first" / "chatd.db"))
     assert 3 < most < 20
     assert len(await texts(world.store, world.shop.id)) == 43
+
+
+async def test_beyond_its_bound_the_oldest_go_to_their_tables_and_the_newest_stay(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a batch of which something has to see all of them."""
+    monkeypatch.setattr(sqlite_writer, "JOURNAL_ROWS_MAX", 40)
+    monkeypatch.setattr(sqlite_writer, "SETTLED_TOGETHER", 10)
+    path = tmp_path / "first" / "chatd.db"
+    await conversation_of(world, 3)
+    for number in range(20):
+        await world.say(world.visitor, f"{number}")
+    assert 10 < in_tables(path) < 23, "some, and not all"
+    assert entries(path) > 3
+    name = Statement(update(customers).values(name="Mia"))  # not sure: it may not be put off beyond the commit
+    await asyncio.gather(
+        world.say(world.visitor, "before"), world.store.write(partial(put_off, name)), world.say(world.visitor, "after")
+    )
+    assert (in_tables(path), entries(path)) == (25, 0)
+
+
+async def put_off(statement: Statement, tx: Transaction) -> None:
+    tx.later(statement, None)
 
 
 async def test_a_repeat_of_what_is_in_the_journal_finds_its_first_answer(world: World) -> None:

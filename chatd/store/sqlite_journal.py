@@ -23,9 +23,9 @@ The table is the writer's own and not part of the schema: PostgreSQL has none.
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,19 +52,20 @@ class Entry(NamedTuple):
     id: int
     put_off: PutOff
     rows: int
+    unique: dict[str, int]
 
 
 class Journal:
     """What the one who writes knows of the table. `rows` stand in the entries that are not settled. `is_known` is false
-    while there may be entries that somebody else has written: then they are replayed from the table. `unique_tables`
-    are those of which rows stood in entries that may be there once."""
+    while there may be entries that somebody else has written: then they are replayed from the table. `unique` counts by
+    table the rows in entries that may be there once."""
 
-    __slots__ = ("_entries", "is_known", "rows", "unique_tables")
+    __slots__ = ("_entries", "is_known", "rows", "unique")
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
-        self.unique_tables: set[str] = set()
         self.rows = 0
+        self.unique: Counter[str] = Counter()
         self.is_known = False
 
     @property
@@ -76,40 +77,46 @@ class Journal:
         """Somebody else may have settled or written entries."""
         self._entries.clear()
         self.rows = 0
+        self.unique.clear()
         self.is_known = False
 
     # Inside a transaction; what they have done counts from `committed` on.
 
     def write(self, connection: sqlite3.Connection, put_off: PutOff) -> Entry:
         entry = [(statement.for_sqlite()[0], list(rows.values())) for statement, rows in put_off.items()]
-        self.unique_tables.update(statement.table for statement in put_off if statement.unique)
         cursor = connection.execute("INSERT INTO journal (entry) VALUES (?)", (_encode(entry),))
         assert cursor.lastrowid is not None
-        return Entry(cursor.lastrowid, put_off, sum(map(len, put_off.values())))
+        unique = {statement.table: len(rows) for statement, rows in put_off.items() if statement.unique}
+        return Entry(cursor.lastrowid, put_off, sum(map(len, put_off.values())), unique)
 
-    def settle(self, connection: sqlite3.Connection, rows_max: int | None = None) -> int:
-        """Carry out the oldest entries with at least so many rows together, or all of them. Returns how many entries
-        these were."""
-        count = rows = 0
+    def settle(self, connection: sqlite3.Connection, rows_max: int | None = None, *, settled: int = 0) -> int:
+        """Carry out the oldest entries with at least so many rows together, or all of them. `settled`: so many of the
+        oldest this transaction has carried out already. Returns how many these are now."""
+        rows = 0
+        last: Entry | None = None
         together: PutOff = {}
-        for entry in self._entries:
+        for entry in islice(self._entries, settled, None):
             if rows_max is not None and rows >= rows_max:
                 break
             for statement, parameters in entry.put_off.items():
                 together.setdefault(statement, {}).update(parameters)
-            count += 1
             rows += entry.rows
-        carry_out(connection, together)
-        if count:
-            connection.execute("DELETE FROM journal WHERE id <= ?", (self._entries[count - 1].id,))
-        return count
+            settled += 1
+            last = entry
+        if last is not None:
+            carry_out(connection, together)
+            connection.execute("DELETE FROM journal WHERE id <= ?", (last.id,))
+        return settled
 
     def committed(self, *, settled: int, written: Entry | None) -> None:
         for _ in range(settled):
-            self.rows -= self._entries.popleft().rows
+            entry = self._entries.popleft()
+            self.rows -= entry.rows
+            self.unique.subtract(entry.unique)
         if written is not None:
             self._entries.append(written)
             self.rows += written.rows
+            self.unique.update(written.unique)
         self.is_known = True
 
 

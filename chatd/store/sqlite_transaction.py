@@ -97,16 +97,11 @@ class WriteTransaction:
     def settle(self, rows_max: int | None = None) -> None:
         """Carry out the journal's entries: the oldest with so many rows, or all."""
         if self._journal.is_known:
-            self._settled += self._journal.settle(self._connection, rows_max)
+            self._settled = self._journal.settle(self._connection, rows_max, settled=self._settled)
             self.is_direct = rows_max is None
         else:
             replay(self._connection)
             self.is_direct = True
-        if self.is_direct:
-            # Until now these could be found nowhere else. They come with every message, and would soon leave no room
-            # for the rows that are needed again and again.
-            for table in self._journal.unique_tables:
-                self._memory.trim(table, UNIQUE_ROWS_KEPT)
 
     def write_out(self) -> None:
         """Do what was put off, after all that was put off before it."""
@@ -127,6 +122,10 @@ class WriteTransaction:
 
     def committed(self) -> None:
         self._journal.committed(settled=self._settled, written=self._written)
+        # What is in the journal is found nowhere else. What has gone to its table comes with every message, and would
+        # soon leave no room for the rows that are needed again and again.
+        for table, waiting in self._journal.unique.items():
+            self._memory.trim(table, waiting + UNIQUE_ROWS_KEPT)
 
     def forget(self) -> None:
         """The database has been taken back to an earlier point."""
