@@ -49,8 +49,8 @@ JOURNAL_ROWS_MAX = 8_000
 """Above this, a batch settles some of the journal before it adds to it. The more rows, the more often the last of them
 that says something of a row stands for many."""
 
-SETTLED_TOGETHER = 2_000
-"""So many rows go to their tables with such a batch: about 10 ms of work, which all that are in it wait for."""
+SETTLED_TOGETHER = 4_000
+"""So many rows go to their tables with such a batch: about 25 ms of work, which all that are in it wait for."""
 
 SLICE_ROWS = 50
 """So many are settled at a time, as soon as nobody waits for a commit: half a millisecond of work, which is how long a
