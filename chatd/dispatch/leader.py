@@ -202,7 +202,13 @@ class ServedLine(asyncio.Protocol):
         self._until = message.until
         carry_out, actor_of, check = self._leader.carry_out, self._leader.actor, self._check
         for call in message.calls:
-            carry_out(actor_of(bytes(call.actor)), call.wish, check, partial(self._answer, call.serial))
+            answer = partial(self._answer, call.serial)
+            try:
+                wish = frames.read_wish(call.wish)
+            except ChatError as refusal:
+                answer(None, refusal)
+            else:
+                carry_out(actor_of(bytes(call.actor)), wish, check, answer)
 
     def _check(self) -> None:
         if monotonic() >= self._until:

@@ -39,7 +39,7 @@ from chatd.domain.commands import (
     UpdateCart,
 )
 from chatd.domain.people import Actor
-from chatd.errors import ChatError, Temporary, every_error
+from chatd.errors import ChatError, MalformedFrame, Temporary, every_error
 from chatd.live.bus import Publication
 
 FRAME_BYTES_MAX = 32 * 2**20
@@ -95,11 +95,12 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
-    """`actor`: still encoded, for the same ones come again and again; a fact's is `system_actor(shop)`."""
+    """Both still encoded: the same actors come again and again, and a wish that cannot be read is refused by itself. A
+    fact's actor is `system_actor(shop)`."""
 
     serial: int
     actor: msgspec.Raw
-    wish: Wish
+    wish: msgspec.Raw
 
 
 class Calls(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -142,6 +143,7 @@ OfLeader = Welcome | Refused | Told | Answers | Leaving
 _decode_of_forwarder: Callable[[memoryview], OfForwarder] = msgspec.msgpack.Decoder(OfForwarder).decode
 _decode_of_leader: Callable[[memoryview], OfLeader] = msgspec.msgpack.Decoder(OfLeader).decode
 _decode_actor = msgspec.msgpack.Decoder(Actor).decode
+_decode_wish: Callable[[msgspec.Raw], Wish] = msgspec.msgpack.Decoder(Wish).decode
 
 
 def read_of_forwarder(payload: memoryview) -> OfForwarder:
@@ -166,6 +168,14 @@ def read_actor(encoded: bytes) -> Actor:
         return _decode_actor(encoded)
     except msgspec.MsgspecError as error:
         raise BrokenLine(str(error)) from None
+
+
+def read_wish(encoded: msgspec.Raw) -> Wish:
+    """Raises `MalformedFrame`."""
+    try:
+        return _decode_wish(encoded)
+    except msgspec.MsgspecError as error:
+        raise MalformedFrame(str(error)) from None
 
 
 def framed(message: OfForwarder | OfLeader) -> bytes:

@@ -104,7 +104,9 @@ class Election:
 
     def close(self) -> None:
         """Let go of everything."""
-        os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def _lock(self, kind: int, place: int) -> bool:
         try:
@@ -128,7 +130,6 @@ class Election:
 
 
 def is_of_this_account(connected: socket.socket) -> bool:
-    """Whether the other end of a Unix socket belongs to a process of the same account, or of root."""
+    """Whether the other end of a Unix socket belongs to a process of the same account (SO_PEERCRED, unix(7))."""
     given = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    account = _CREDENTIALS.unpack(given)[1]
-    return account in (os.geteuid(), 0)
+    return bool(_CREDENTIALS.unpack(given)[1] == os.geteuid())
