@@ -102,6 +102,21 @@ def test_trying_on_while_refused_does_not_prolong_the_wait() -> None:
     assert limiter.wait_seconds("mia", 0.0) == pytest.approx(10.0)
 
 
+def test_who_has_gone_is_forgotten_and_who_must_still_wait_is_not() -> None:
+    limiter = RateLimiter(Rate(burst=1, seconds=10.0))
+    limiter.take("a long wait", 0.0)
+    most = 0
+    for number in range(20_000):
+        limiter.take(str(number), number / 1_000)
+        most = max(most, len(limiter))
+        if number < 9_999:
+            assert limiter.wait_seconds("a long wait", number / 1_000) > 0
+    # A thousand come each second and matter for ten: so many, and as many again that are not cleared away yet.
+    assert most <= 20_001
+    limiter.take("much later", 1_000.0)
+    assert len(limiter) == 1
+
+
 def test_a_flood_of_keys_takes_bounded_memory_and_does_not_wash_out_the_newest() -> None:
     limiter = RateLimiter(Rate(burst=1, seconds=1_000.0), keys_max=100)
     for number in range(10_000):
