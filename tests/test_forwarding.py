@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import sqlite3
@@ -344,6 +345,33 @@ async def test_a_frame_beyond_the_bound_after_the_hello_is_cut(scene: Scene) -> 
     assert isinstance(await peer.greeted(), Welcome)
     peer.writer.write(struct.pack("!I", line_frames.FRAME_BYTES_MAX + 1))
     assert await peer.message() is None
+
+
+async def test_who_does_not_read_is_cut(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatd.dispatch.leader.UNREAD_BYTES_MAX", 10_000)
+    leader, forwarder = await scene.leader_and_forwarder()
+    peer = await scene.peer(leader.election.connect())
+    assert isinstance(await peer.greeted(), Welcome)
+    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    lines = leader.dispatch._leader
+    assert lines is not None and lines.lines == 2
+    for number in itertools.count():
+        await forwarder.say(f"{number:06}" + "x" * 3_000, by=scene.visitor)
+        if lines.lines == 1:
+            break
+        assert number < 1_000
+    assert forwarder.aparts == 0
+
+
+async def test_whether_a_forwarder_can_write_is_asked_of_the_leader(scene: Scene) -> None:
+    leader, forwarder = await scene.leader_and_forwarder()
+    batches = forwarder.store._writer.batches  # type: ignore[union-attr]
+    await forwarder.dispatch.check()
+    assert forwarder.store._writer.batches == batches  # type: ignore[union-attr]
+    await leader.dispatch.close()
+    await until(lambda: forwarder.dispatch.leads)
+    await forwarder.dispatch.check()
+    assert forwarder.store._writer.batches > batches  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("differs", ["rules", "clock"])

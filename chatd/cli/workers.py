@@ -1,8 +1,9 @@
 """`chatd serve --workers N`: several processes on one port, and one that looks after them.
 
-Every worker is a whole chatd. The system spreads new connections over them (`SO_REUSEPORT`), SQLite lets one write at a
-time, and Redis carries what one has committed to the others. A worker that dies is replaced; its clients are back on
-another one before that. A worker whose supervisor is gone ends by itself: it holds the other end of a pipe.
+Every worker is a whole chatd. The system spreads new connections over them (`SO_REUSEPORT`), one of them writes for all
+(`dispatch.forwarding`), and Redis carries who is online and, where that fails, what was committed. A worker that dies
+is replaced; its clients are back on another one before that. A worker whose supervisor is gone ends by itself: it holds
+the other end of a pipe.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ people          introductions, carts, coming and going
 mails           what became of a mail
 topics          what a conversation is about
 queries         what may be asked
+forwarding      the door where several processes share a SQLite file: one writes for all
+leader, line    its side of the line to the others, and theirs; line_frames is what they say
 """
 
 from chatd.dispatch.door import Dispatch

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from sqlalchemy import text
 
 from chatd.dispatch import conversations, mails, people, queries, topics
 from chatd.dispatch.work import Circumstances, Work
@@ -39,6 +40,7 @@ from chatd.domain.commands import (
     Query,
     RecordMember,
     RecordPresence,
+    RecordSession,
     RecordTopics,
     RemoveTopic,
     RetryMail,
@@ -50,7 +52,7 @@ from chatd.domain.people import Actor
 from chatd.errors import ChatError, Conflict, Temporary
 from chatd.live.bus import Publication
 from chatd.store import results
-from chatd.store.contract import ConstraintBroken, Job, OutcomeUnknown, Store, Transaction
+from chatd.store.contract import ConstraintBroken, Job, OutcomeUnknown, Statement, Store, Transaction
 from chatd.store.log import Recorded
 
 logger = logging.getLogger("chatd.dispatch")
@@ -81,6 +83,7 @@ QUERIES: dict[type[Query], Callable[[Transaction, Actor, Any], Awaitable[dict[st
 RECORDERS: dict[type[Fact], Callable[[Work, Any], Awaitable[bool | None]]] = {
     RecordPresence: people.record_presence,
     RecordMember: people.record_member,
+    RecordSession: people.record_session,
     SettleMail: mails.settle_mail,
     RetryMail: mails.retry_mail,
     DropMail: mails.drop_mail,
@@ -90,6 +93,7 @@ COUNTED = b"true"
 MONOTONIC: frozenset[type[Command]] = frozenset((MarkSeen, MarkDelivered))
 
 _encoder = msgspec.json.Encoder()
+_one = Statement(text("SELECT 1"))
 
 
 class Dispatch:
@@ -214,6 +218,14 @@ class Dispatch:
             return await QUERIES[type(query)](tx, actor, query)
 
         return await self._store.read(job)
+
+    async def check(self) -> None:
+        """Raises `ChatError` when what was submitted now would not be committed."""
+
+        async def job(tx: Transaction) -> None:
+            await tx.one(_one)
+
+        await self._store.write(job)
 
     async def forget_results(self, *, before: int) -> None:
         """Drop the stored answers older than this (milliseconds): their senders have long stopped repeating."""

@@ -156,6 +156,12 @@ class ForwardingDispatch(Dispatch):
         else:
             way.pass_on(system_actor(shop), cast(Wish, fact), answer)
 
+    async def check(self) -> None:
+        if isinstance(self._way, Line):
+            await self._way.settle()  # the leader commits for it
+        else:
+            await super().check()
+
     def _carry_out_here(self, actor: Actor, wish: Wish, answer: Answer) -> None:
         if isinstance(wish, SettleJournal):
             answer(None, Temporary("the line was lost"))

@@ -31,6 +31,7 @@ from chatd.domain.commands import (
     OpenConversations,
     RecordMember,
     RecordPresence,
+    RecordSession,
     RecordTopics,
     RemoveTopic,
     RetryMail,
@@ -79,6 +80,7 @@ Wish = (
     | RemoveTopic
     | RecordPresence
     | RecordMember
+    | RecordSession
     | SettleMail
     | RetryMail
     | DropMail

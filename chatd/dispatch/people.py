@@ -6,13 +6,14 @@ from typing import Any
 
 from chatd.dispatch.mails import queue_waiting, readdress
 from chatd.dispatch.work import Work
-from chatd.domain.commands import Introduce, RecordMember, RecordPresence, UpdateCart
+from chatd.domain.commands import Introduce, RecordMember, RecordPresence, RecordSession, UpdateCart
 from chatd.domain.conversations import decide_cart, decide_introduction, decide_presence
 from chatd.domain.events import CustomerCard, CustomerIntroduced
 from chatd.domain.people import Actor, vouched
 from chatd.errors import NotFound
 from chatd.store.conversations import find_shop_conversation
 from chatd.store.people import find_cart, find_customer, keep_customer
+from chatd.store.staff import touch_session
 
 
 async def load_or_keep_card(work: Work, actor: Actor, customer: str) -> CustomerCard:
@@ -83,3 +84,8 @@ async def record_presence(work: Work, fact: RecordPresence) -> None:
     await work.record(decide_presence(conversation, online=fact.online, here=known.here, now=work.now))
     if not fact.online:
         await queue_waiting(work, fact.customer)
+
+
+async def record_session(work: Work, fact: RecordSession) -> None:
+    """Staff are using this login."""
+    await touch_session(work.tx, fact.session, fact.at)

@@ -272,6 +272,13 @@ class RecordTopics(Fact, frozen=True, kw_only=True, tag="record_topics"):
     messages: list[MessageTopics]
 
 
+class RecordSession(Fact, frozen=True, kw_only=True, tag="record_session"):
+    """A login of staff is in use. `session` is the hash of its token, `at` in milliseconds since 1970."""
+
+    session: str
+    at: int
+
+
 CUSTOMER_COMMANDS: tuple[type[Command], ...] = (SendMessage, MarkSeen, MarkDelivered, Introduce, UpdateCart)
 CUSTOMER_QUERIES: tuple[type[Query], ...] = (LoadHistory,)
 CUSTOMER_SIGNALS: tuple[type[Signal], ...] = (SetTyping, SetActive)
@@ -285,4 +292,12 @@ STAFF_COMMANDS: tuple[type[Command], ...] = (
 )
 STAFF_QUERIES: tuple[type[Query], ...] = (LoadHistory, LoadConversation, ListConversations, CountTopics)
 STAFF_SIGNALS: tuple[type[Signal], ...] = (SetTyping,)
-FACTS: tuple[type[Fact], ...] = (RecordPresence, RecordMember, SettleMail, RetryMail, DropMail, RecordTopics)
+FACTS: tuple[type[Fact], ...] = (
+    RecordPresence,
+    RecordMember,
+    RecordSession,
+    RecordTopics,
+    SettleMail,
+    RetryMail,
+    DropMail,
+)

@@ -21,7 +21,7 @@ def make_store(settings: Settings) -> Store:
     """The store of these settings, still to be opened. Raises `DriverMissing`."""
     gather_seconds = settings.log_gather_milliseconds / 1000
     if not settings.uses_postgres:
-        # Processes that hear each other through Redis share one file.
+        # Processes that hear each other through Redis share one file; which of them writes: `dispatch.forwarding`.
         is_shared = bool(settings.redis_url)
         return SQLiteStore(settings.database_path, gather_seconds=gather_seconds, is_shared=is_shared)
     require_driver()

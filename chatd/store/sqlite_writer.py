@@ -9,7 +9,7 @@
    what one has done wrong stays its own.
 3. What is written later (`Transaction.later`) goes into the journal (`store.sqlite_journal`): a batch of messages is
    one row then. It goes on to its tables when nobody waits for a commit, or when there is enough of it. Where several
-   processes share the file it goes there at once: each of them would have to settle what the others have written.
+   processes write in turns it goes there at once: each of them would have to settle what the others have written.
 4. What transactions remember is true because nobody else can write between `BEGIN IMMEDIATE` and the commit, and
    because everything is forgotten when somebody else has written before (`PRAGMA data_version`: another worker,
    `chatd staff`), when a batch is undone, and when a statement has changed the table by itself.

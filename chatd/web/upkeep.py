@@ -12,12 +12,12 @@ from functools import partial
 from sqlalchemy import text
 
 from chatd.dispatch.door import as_publication
-from chatd.domain.commands import RecordPresence
+from chatd.domain.commands import RecordPresence, RecordSession
 from chatd.errors import ChatError, NotFound
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
 from chatd.store.people import NOT_HERE_MAX, find_here, find_not_here, forget_tokens
-from chatd.store.staff import find_session, touch_session
+from chatd.store.staff import find_session
 from chatd.web.parts import Chat
 from chatd.web.welcome import is_at_shop
 
@@ -185,7 +185,8 @@ async def check_sessions_now(chat: Chat) -> None:
         if session is None:
             chat.end_session(token_hash)
         else:
-            await chat.store.write(partial(touch_session, token_hash=token_hash, now=now))  # an open inbox is in use
+            # An open inbox is in use.
+            await chat.dispatch.record(session.staff.shop, RecordSession(session=token_hash, at=now))
             if socket.actor is not None and socket.actor.permissions != frozenset(session.staff.permissions):
                 socket.send_elsewhere(0)
 
@@ -222,7 +223,7 @@ async def check_store(chat: Chat) -> str | None:
 
     try:
         await chat.store.read(job)
-        await chat.store.write(job)
+        await chat.dispatch.check()
     except ChatError as error:
         return error.message
     return None
