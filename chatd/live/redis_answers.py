@@ -1,9 +1,10 @@
 """What a Redis answers on one connection, a read at a time.
 
-redis-py connects, encrypts, logs in and sends. Its reading takes several waits and a timer for each answer, which on a
-busy bus is most of a node's processor time; here one wait takes all that has arrived. RESP2 only
-(redis.io/docs/reference/protocol-spec): pub/sub needs no more. What a busy bus brings by the thousand, published
-messages and the counts that answer a PUBLISH, is found by its shape; everything else is parsed step by step.
+redis-py connects, encrypts and logs in. Its sending makes a task, and its reading takes several waits and a timer for
+each answer, which on a busy bus is most of a node's processor time; here what is said is written at once, and one wait
+takes all that has arrived. RESP2 only (redis.io/docs/reference/protocol-spec): pub/sub needs no more. What a busy bus
+brings by the thousand, published messages and the counts that answer a PUBLISH, is found by its shape; everything else
+is parsed step by step.
 """
 
 from __future__ import annotations
@@ -34,27 +35,51 @@ class Answers:
 
     def __init__(self, connection: AbstractConnection) -> None:
         reader: asyncio.StreamReader | None = connection._reader
+        writer: asyncio.StreamWriter | None = connection._writer
         assert reader is not None, "it is connected"
+        assert writer is not None
         self._reader = reader
+        self._writer = writer
         self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self._patience = (0.0, 0.0)  # while somebody waits: until when (the loop's time), and for how many seconds
+        self._watch: asyncio.TimerHandle | None = None
+
+    def ask(self, commands: bytes) -> None:
+        """Send commands, each of which has an answer that is to be read before more is sent: so what waits here, when
+        Redis does not take it, is never more than that."""
+        self._writer.write(commands)
 
     async def read(self, seconds: float) -> list[Any]:
         """The next answers, at least one. What Redis refused is among them, as an exception that is not raised. Raises
-        `TimeoutError` when there is none in time, `ConnectionError` at the end, `ResponseError` for what is no
-        answer."""
+        `TimeoutError` when there is none in time, after which the connection is of no more use, `ConnectionError` at
+        the end, `ResponseError` for what is no answer."""
+        self._patience = (self._loop.time() + seconds, seconds)
+        if self._watch is None:
+            self._look()
         try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    data = await self._reader.read(READ_BYTES)
-                    if not data:
-                        raise ConnectionError("Redis has hung up")
-                    answers, self._rest = parse_answers(self._rest + data if self._rest else data)
-                    if answers:
-                        return answers
-                    if len(self._rest) > ANSWER_BYTES_MAX:
-                        raise ResponseError("Redis answers with more than chatd has asked for")
-        except TimeoutError:
-            raise TimeoutError(f"Redis has not answered for {seconds:g} s") from None
+            while True:
+                data = await self._reader.read(READ_BYTES)
+                if not data:
+                    raise ConnectionError("Redis has hung up")
+                answers, self._rest = parse_answers(self._rest + data if self._rest else data)
+                if answers:
+                    return answers
+                if len(self._rest) > ANSWER_BYTES_MAX:
+                    raise ResponseError("Redis answers with more than chatd has asked for")
+        finally:
+            self._patience = (0.0, 0.0)
+
+    def _look(self) -> None:
+        """One timer for many reads: it looks whether one lasts too long, and goes when nobody reads."""
+        until, seconds = self._patience
+        self._watch = None
+        if not until:
+            return
+        if self._loop.time() < until:
+            self._watch = self._loop.call_at(until, self._look)
+        else:
+            self._reader.set_exception(TimeoutError(f"Redis has not answered for {seconds:g} s"))
 
 
 def parse_answers(data: bytes) -> tuple[list[Any], bytes]:

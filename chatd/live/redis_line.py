@@ -276,14 +276,14 @@ class Line:
                 await self._woken.wait()
                 await asyncio.sleep(0)  # what else arrives in this turn of the loop goes out together
                 self._woken.clear()
-                await self._say_all(connection, answers)
+                await self._say_all(answers)
                 if not self._woken.is_set():
                     self._flushed.set()
         finally:
             self.publishing = False
             self._notes.clear()
 
-    async def _say_all(self, connection: AbstractConnection, answers: Answers) -> None:
+    async def _say_all(self, answers: Answers) -> None:
         """Say what there is to say, and wait until all of it was taken. What was not is handed back."""
         entries: list[_Entry] = []
         refused: list[_Entry] = []
@@ -294,7 +294,7 @@ class Line:
                 return
             full, verb = self._owner.full, self._verbs.publish
             commands = [packed_publish(verb, full(channel).encode(), payload) for _, (channel, payload) in entries]
-            await connection.send_packed_command(b"".join(commands))
+            answers.ask(b"".join(commands))
             while arrived < len(entries):
                 for answer in await answers.read(PATIENCE_SECONDS):
                     if isinstance(answer, MovedError | ClusterDownError):

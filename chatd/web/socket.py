@@ -283,7 +283,7 @@ class SocketProtocol(Connection):
             if self._out or self._paused or self._transport is None:
                 self.send(chunk.data, chunk.count)
             else:
-                # Nothing waits here: the transport itself writes at the end of this turn.
+                # The hub has joined what goes out together, so it goes at once.
                 self._transport.write(chunk.data)
         else:
             self._deliver_part(chunk)
@@ -308,7 +308,4 @@ class SocketProtocol(Connection):
         if self._backlog is not None or self._paused or self.actor is None:
             return
         if conversation is None or self.actor.conversation in (None, conversation):
-            if self._out or self._transport is None or self._closing_at is not None:
-                self.send(frame)
-            else:
-                self._transport.write(frame)  # as in `deliver`
+            self.send(frame)

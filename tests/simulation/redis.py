@@ -86,7 +86,8 @@ class Connection:
         self.node = node
         self.channels: dict[bytes, None] = {}
         self.is_connected = False
-        self._reader = self
+        self._reader = self._writer = self
+        self._failed: Exception | None = None
         self._redis = redis
         self._asked = b""
         self._answered = b""
@@ -116,8 +117,17 @@ class Connection:
     async def send_packed_command(self, commands: bytes) -> None:
         if not self.is_connected:
             raise RedisConnectionError("the connection is lost")
+        self.write(commands)
+
+    def write(self, commands: bytes) -> None:
+        """As of `asyncio.StreamWriter`: on a lost connection it is lost, too."""
         self._asked += commands
         self._redis.loop.call_later(self._redis.chance.uniform(0, WAY_SECONDS_MAX), self.go_on)
+
+    def set_exception(self, error: Exception) -> None:
+        """As of `asyncio.StreamReader`."""
+        self._failed = error
+        self._arrived.set()
 
     def go_on(self) -> None:
         """What was asked reaches Redis, if it works."""
@@ -134,6 +144,8 @@ class Connection:
     async def read(self, _count: int) -> bytes:
         """As of `asyncio.StreamReader`: what has arrived, at least something; nothing at the end."""
         while not self._answered:
+            if self._failed is not None:
+                raise self._failed
             if not self.is_connected:
                 return b""
             self._arrived.clear()
