@@ -53,6 +53,15 @@ def test_answers_are_read_whole_wherever_they_were_cut(answers: list[Any], cuts:
     assert rest == b""
 
 
+def test_what_this_node_has_said_itself_is_passed_over() -> None:
+    def said(payload: bytes) -> bytes:
+        return written([b"message", b"shop", payload])
+
+    data = said(b"me: one") + said(b"you: two") + b":1\r\n" + said(b"me: three") + said(b"m")
+    assert parse_answers(data, b"me: ") == ([[b"message", b"shop", b"you: two"], 1, [b"message", b"shop", b"m"]], b"")
+    assert len(parse_answers(data)[0]) == 5
+
+
 def test_a_refusal_is_an_answer_like_others() -> None:
     [ok, moved, down, other], rest = parse_answers(
         b"+OK\r\n-MOVED 3999 127.0.0.1:6381\r\n-CLUSTERDOWN Hash slot not served\r\n-ERR unknown command\r\n:"

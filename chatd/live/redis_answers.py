@@ -31,9 +31,10 @@ _COUNTS = re.compile(rb"(?::\d{1,9}\r\n){1,1000}").match
 
 
 class Answers:
-    """Of a connection that redis-py has made, and that is read by nobody else from now on."""
+    """Of a connection that redis-py has made, and that is read by nobody else from now on. Messages that begin with
+    `own` are passed over."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, *, own: bytes = b"") -> None:
         reader: asyncio.StreamReader | None = connection._reader
         writer: asyncio.StreamWriter | None = connection._writer
         assert reader is not None, "it is connected"
@@ -41,6 +42,7 @@ class Answers:
         self._reader = reader
         self._writer = writer
         self._rest = b""
+        self._own = own
         self._loop = asyncio.get_running_loop()
         self._patience = (0.0, 0.0)  # while somebody waits: until when (the loop's time), and for how many seconds
         self._watch: asyncio.TimerHandle | None = None
@@ -62,7 +64,7 @@ class Answers:
                 data = await self._reader.read(READ_BYTES)
                 if not data:
                     raise ConnectionError("Redis has hung up")
-                answers, self._rest = parse_answers(self._rest + data if self._rest else data)
+                answers, self._rest = parse_answers(self._rest + data if self._rest else data, self._own)
                 if answers:
                     return answers
                 if len(self._rest) > ANSWER_BYTES_MAX:
@@ -82,8 +84,9 @@ class Answers:
             self._reader.set_exception(TimeoutError(f"Redis has not answered for {seconds:g} s"))
 
 
-def parse_answers(data: bytes) -> tuple[list[Any], bytes]:
-    """All whole answers, and what is left. Raises `ResponseError` for what is none."""
+def parse_answers(data: bytes, own: bytes = b"") -> tuple[list[Any], bytes]:
+    """All whole answers, but for published messages that begin with `own`, and what is left. Raises `ResponseError` for
+    what is none."""
     answers: list[Any] = []
     at = 0
     size = len(data)
@@ -94,7 +97,8 @@ def parse_answers(data: bytes) -> tuple[list[Any], bytes]:
                 stop = after + int(message[4])
                 if stop + 2 > size:
                     break
-                answers.append([message[1], message[3], data[after:stop]])
+                if not own or not data.startswith(own, after, stop):
+                    answers.append([message[1], message[3], data[after:stop]])
                 at = stop + 2
             elif (counts := _COUNTS(data, at)) is not None:
                 answers += map(int, counts[0].replace(b":", b"").split())

@@ -81,7 +81,7 @@ class RedisBus:
         self._decoder = msgspec.msgpack.Decoder(Ring)
         # How a ring of this node begins: an array of four, and the node's name.
         self._own = bytes((0x90 + len(Ring.__struct_fields__),)) + self._encoder.encode(link.node)
-        link.attach(self)
+        link.attach(self, own=self._own)
 
     # ------------------------------------------------------------------ the contract (`live.bus.Bus`)
 

@@ -81,6 +81,7 @@ class ClusterLink:
     def __init__(self, urls: Sequence[str], *, prefix: str, node: str) -> None:
         self.node = node
         self.sources: list[Source] = []
+        self.own = b""
         self._prefix = f"{prefix}:"
         self._loop = asyncio.get_running_loop()
         pools = [connection_pool(url, node) for url in urls]
@@ -103,8 +104,9 @@ class ClusterLink:
 
     # ------------------------------------------------------------------ the contract
 
-    def attach(self, source: Source) -> None:
+    def attach(self, source: Source, own: bytes = b"") -> None:
         self.sources.append(source)
+        self.own = own or self.own
 
     def wake(self, channel: str | None = None) -> None:
         if channel is None:

@@ -93,6 +93,10 @@ class Owner(Protocol):
     @property
     def sources(self) -> Sequence[Source]: ...
 
+    @property
+    def own(self) -> bytes:
+        """How what this node has said itself begins; empty: not known."""
+
     def full(self, channel: str) -> str:
         """A channel's name as Redis has it."""
 
@@ -333,7 +337,7 @@ class Line:
     # ------------------------------------------------------------------ listening
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        answers = Answers(connection)
+        answers = Answers(connection, own=self._owner.own)
         began = self._loop.time()
         self._asked.clear()
         self._leaving.clear()

@@ -21,7 +21,9 @@ class Link(Protocol):
 
     node: str
 
-    def attach(self, source: Source) -> None: ...
+    def attach(self, source: Source, own: bytes = b"") -> None:
+        """`own`: how what it says begins, when that cannot be mistaken for what another node says. Redis sends it back,
+        for this node listens as well, and it is not handed over."""
 
     def wake(self, channel: str | None = None) -> None:
         """A source has something to say; on this channel, if it is one."""
@@ -62,6 +64,7 @@ class RedisLink:
     def __init__(self, url: str, *, prefix: str, node: str) -> None:
         self.node = node
         self.sources: list[Source] = []
+        self.own = b""
         self._prefix = f"{prefix}:"
         self._line = Line(
             self,
@@ -73,8 +76,9 @@ class RedisLink:
 
     # ------------------------------------------------------------------ the contract
 
-    def attach(self, source: Source) -> None:
+    def attach(self, source: Source, own: bytes = b"") -> None:
         self.sources.append(source)
+        self.own = own or self.own
 
     def wake(self, channel: str | None = None) -> None:
         self._line.wake()

@@ -40,10 +40,13 @@ class RateLimiter:
 
     def admit(self, key: Hashable, now: float) -> float:
         """Count one try if it is allowed, and return 0; else how long until it would be."""
-        wait = self._worn_off_at.get(key, now) - self._tolerance - now
-        if wait > ROUNDING_SECONDS:
+        worn_off_at = self._worn_off_at.get(key)
+        if worn_off_at is None:
+            self.take(key, now)
+        elif (wait := worn_off_at - self._tolerance - now) > ROUNDING_SECONDS:
             return wait
-        self.take(key, now)
+        else:  # the hot path: somebody who goes on, below the limit
+            self._worn_off_at[key] = (worn_off_at if worn_off_at > now else now) + self._step
         return 0.0
 
     def wait_seconds(self, key: Hashable, now: float) -> float:
