@@ -183,13 +183,13 @@ def test_an_open_socket_keeps_nothing_of_its_handshake(loop: str) -> None:
 
     async def story() -> None:
         async with herd(handshake_timeout_seconds=30.0) as here:
-            before = sum(isinstance(one, FlowControl) for one in gc.get_objects())
+            before = sum(type(one) is FlowControl for one in gc.get_objects())
             crowd = await here.connect(20)
-            assert sum(isinstance(one, FlowControl) for one in gc.get_objects()) == before + 20
+            assert sum(type(one) is FlowControl for one in gc.get_objects()) == before + 20
             for one in crowd:
                 one.sendall(REQUEST)
             await turns_until(lambda: len(here.house.sockets.opened) == 20)
-            assert sum(isinstance(one, FlowControl) for one in gc.get_objects()) == before
+            assert sum(type(one) is FlowControl for one in gc.get_objects()) == before
             assert here.house.connections == 20
 
     told(loop, story)

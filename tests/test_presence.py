@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatd.live.presence import Change, MemoryPresence
+from chatd.live.presence import ENDS_AT_ONCE, Change, MemoryPresence
 
 GONE = 5.0
 HIDDEN = 60.0
@@ -54,6 +54,19 @@ def watch() -> Watch:
 
 
 # ---------------------------------------------------------------- coming and going
+
+
+def test_of_a_crowd_that_has_left_so_many_are_told_at_a_time(watch: Watch) -> None:
+    people = [str(number) for number in range(2 * ENDS_AT_ONCE + 10)]
+    for person in people:
+        watch.show("one", person=person)
+        watch.drop("one", person=person)
+    watch.now += GONE
+    here = []
+    while watch.presence.expire(watch.now):
+        here.append(len(watch.presence.online("shop")))
+    assert here == [ENDS_AT_ONCE + 10, 10]
+    assert watch.presence.online("shop") == []
 
 
 def test_who_opens_a_page_is_online_at_once(watch: Watch) -> None:

@@ -134,8 +134,8 @@ class RedisPresence:
     def here(self) -> list[Place]:
         return list(self._own)
 
-    def expire(self, now: float) -> None:
-        self._local.expire(now)
+    def expire(self, now: float) -> bool:
+        has_more = self._local.expire(now)
         self._look_at_line(now)
         self._end_leases(now)
         for _ in range(min(RECORDS_AT_ONCE, len(self._to_record))):
@@ -146,6 +146,7 @@ class RedisPresence:
             self._beat_at = now
             self._beat_due = True
             self._link.wake()
+        return has_more
 
     def knows_all(self) -> bool:
         since = self._link.well_since

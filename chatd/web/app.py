@@ -67,14 +67,13 @@ from chatd.web.upkeep import (
     check_positions_now,
     check_sessions,
     check_store,
-    every,
     keep_house,
+    let_leases_end,
     settle_presence,
 )
 from chatd.web.welcome import sees_replies
 from chatd.wire.protocol import Side
 
-PRESENCE_SECONDS = 0.5
 FILL_EVENTS_MAX = 1_000
 
 logger = logging.getLogger("chatd")
@@ -178,7 +177,7 @@ async def open_chat(settings: Settings, *, clock: Callable[[], int] = wall_clock
 
         chat.checks.update(store=partial(check_store, chat), courier=check_courier)
         background = [
-            loop.create_task(every(PRESENCE_SECONDS, lambda: presence.expire(loop.time()))),
+            loop.create_task(let_leases_end(presence)),
             loop.create_task(check_positions(chat)),
             loop.create_task(check_sessions(chat)),
             loop.create_task(settle_presence(chat)),

@@ -7,7 +7,8 @@ no timer, and a message costs one callback. What it does:
 * What is to be sent is collected and written once per turn of the loop (`Chat.will_send`).
 * While the transport is full (`pause_writing`), frames wait here, bounded in bytes and number. Above the bound they are
   dropped together and the client is told to come back and resume: the log has everything (G7).
-* The closing handshake of RFC 6455 section 7 from both sides, with a bound on what is still read after our close.
+* The closing handshake of RFC 6455 section 7 from both sides, with a bound on what is still read after our close. Of a
+  crowd that goes at once, so many are let go in a turn of the loop (`web.farewells`).
 * The wheel looks at it now and then (`check`): still alive, closing in time.
 """
 
@@ -116,6 +117,9 @@ class Connection(asyncio.Protocol):
                 if opcode in _MESSAGES:
                     self.received(opcode, payload)
                 elif opcode == CLOSE:
+                    if not self.chat.farewells.admits():
+                        self._put_off_close(payload)
+                        return
                     self._receive_close(payload)
                 else:
                     self._receive_control(opcode, payload)
@@ -123,7 +127,11 @@ class Connection(asyncio.Protocol):
             self.close(broken.code, broken.reason)
 
     def eof_received(self) -> bool:
-        return False
+        """Returns whether the transport stays open: until it is this one's turn to go."""
+        if self.chat.farewells.admits():
+            return False
+        self.chat.farewells.put_off(self._close_transport)
+        return True
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -150,6 +158,23 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
         return True
+
+    def _put_off_close(self, payload: bytes) -> None:
+        """Answer it when it is this one's turn. What comes after a close is nothing, so it is not read either."""
+
+        def answer() -> None:
+            try:
+                self._receive_close(payload)
+            except BrokenFrame as broken:
+                self.close(broken.code, broken.reason)
+
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self.chat.farewells.put_off(answer)
+
+    def _close_transport(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _receive_close(self, payload: bytes) -> None:
         """Answer a close with the same code, or take the answer to ours; then the connection ends (section 5.5.1)."""

@@ -17,6 +17,7 @@ from chatd.live.wheel import Wheel
 from chatd.metrics import Metrics
 from chatd.store.contract import Store
 from chatd.store.shops import ShopDirectory
+from chatd.web.farewells import Farewells
 from chatd.web.pace import Pace
 
 
@@ -64,6 +65,7 @@ class Chat:
         self.settings = settings
         self.limits: Limits = settings.limits()
         self.pace = Pace(self.limits)
+        self.farewells = Farewells()
         self.store = store
         self.directory = directory
         self.dispatch = dispatch

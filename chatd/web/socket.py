@@ -95,6 +95,13 @@ class SocketProtocol(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.chat.farewells.admits():
+            self._leave()
+        else:
+            self.chat.farewells.put_off(self._leave)
+
+    def _leave(self) -> None:
+        """Be in no list any more. Until then the hub may deliver, which is thrown away."""
         chat = self.chat
         chat.sockets.discard(self)
         if not chat.sockets:

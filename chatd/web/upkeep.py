@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from sqlalchemy import text
@@ -14,6 +14,7 @@ from sqlalchemy import text
 from chatd.dispatch.door import as_publication
 from chatd.domain.commands import RecordPresence, RecordSession
 from chatd.errors import ChatError, NotFound
+from chatd.live.presence import Presence
 from chatd.store import log
 from chatd.store.contract import Statement, Transaction
 from chatd.store.people import NOT_HERE_MAX, find_here, find_not_here, forget_tokens
@@ -32,6 +33,7 @@ UNKNOWN_AGAIN_SECONDS = 0.5
 UNKNOWN_SECONDS_MAX = 120.0
 """How long a node that does not know what a commit of its own has brought asks for it. The check of positions stays."""
 
+PRESENCE_SECONDS = 0.5
 SETTLE_PRESENCE_SECONDS = 60.0
 DEPARTURES_AT_ONCE = 200
 SESSION_CHECK_SECONDS = 60.0
@@ -46,14 +48,17 @@ logger = logging.getLogger("chatd")
 _one = Statement(text("SELECT 1"))
 
 
-async def every(seconds: float, act: Callable[[], None]) -> None:
-    """Do it for ever, as a task."""
+async def let_leases_end(presence: Presence) -> None:
+    """For ever. Of a crowd that has left at once, some in each turn of the loop."""
+    loop = asyncio.get_running_loop()
+    has_more = False
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(0 if has_more else PRESENCE_SECONDS)
         try:
-            act()
+            has_more = presence.expire(loop.time())
         except Exception:
-            logger.exception("a regular task failed; it goes on")
+            has_more = False
+            logger.exception("leases that were over could not be ended; it is tried again")
 
 
 async def settle_presence(chat: Chat) -> None:
