@@ -120,16 +120,34 @@ class RedisCluster:
         return self.masters[slot_of(channel) // (SLOTS // MASTERS + 1)]
 
     def move(self, channel: str, to: ClusterServer) -> None:
-        """Move the channel's slot to another master. It holds no keys, so there is nothing else to move."""
+        """Move the channel's slot to another master, and return when all know. It holds no keys, so there is nothing
+        else to move. Each server has a view of its own and may be behind with it: asked of one that is, the move would
+        begin at a wrong place, and Redis refuses it ("I'm already the owner of hash slot")."""
         slot = slot_of(channel)
-        source = next(one for one in self.masters if self._has(one, slot))
+        wait_for(lambda: len(self._owners(slot)) == 1)
+        [port] = self._owners(slot)
+        if port == to.port:
+            return
+        source = next(one for one in self.masters if one.port == port)
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
-        for server in (to, source, *(one for one in self.masters if one not in (to, source))):
-            server.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id)
 
-    def _has(self, server: ClusterServer, slot: int) -> bool:
-        return any(one[0] <= slot <= one[1] and one[2][1] == server.port for one in server.ask("CLUSTER", "SLOTS"))
+        def tell() -> bool:
+            for server in (to, source, *(one for one in self.masters if one not in (to, source))):
+                if self._owner(server, slot) != to.port:
+                    server.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id)
+            return self._owners(slot) == {to.port}
+
+        wait_for(tell)
+
+    def _owners(self, slot: int) -> set[int]:
+        """By their ports: one, when all the masters agree."""
+        return {self._owner(server, slot) for server in self.masters}
+
+    def _owner(self, server: ClusterServer, slot: int) -> int:
+        """As this server sees it; 0 when it knows of none."""
+        found = (one[2][1] for one in server.ask("CLUSTER", "SLOTS") if one[0] <= slot <= one[1])
+        return int(next(found, 0))
 
     def kill(self) -> None:
         for server in self.servers:
