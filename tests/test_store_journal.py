@@ -298,6 +298,29 @@ def test_a_migration_settles_it_before_the_tables_change(tmp_path: Path) -> None
             assert connection.execute("SELECT word FROM elsewhere").fetchall() == [("kept",)]
 
 
+def test_a_migration_settles_what_came_while_the_copy_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_directory=tmp_path)
+    before = ScriptDirectory(str(Path(migrations.__file__).parent)).get_revision("head").down_revision
+    assert isinstance(before, str)
+    with migrations._connected(settings.database_path) as connected:
+        migrations._upgrade(connected, before)
+    with looking(settings.database_path) as connection, connection:
+        make_table(connection)
+        connection.execute("CREATE TABLE elsewhere (word TEXT)")
+
+    def copy_while_somebody_serves(path: Path, _revision: str) -> Path:
+        with looking(path) as connection, connection:
+            entry = msgspec.msgpack.encode([("INSERT INTO elsewhere (word) VALUES (?)", [("kept",)])])
+            connection.execute("INSERT INTO journal (entry) VALUES (?)", (entry,))
+        return path
+
+    monkeypatch.setattr(migrations, "_copy", copy_while_somebody_serves)
+    assert migrate(settings).changed
+    assert entries(settings.database_path) == 0
+    with looking(settings.database_path) as connection:
+        assert connection.execute("SELECT word FROM elsewhere").fetchall() == [("kept",)]
+
+
 async def test_a_damaged_entry_is_told_as_such(world: World, tmp_path: Path) -> None:
     await conversation_of(world, 3)
     with looking(tmp_path / "first" / "chatd.db") as connection, connection:

@@ -124,6 +124,10 @@ def make_table(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, entry BLOB NOT NULL)")
 
 
+def has_table(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone() is not None
+
+
 def has_entries(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM journal LIMIT 1").fetchone() is not None
 

@@ -29,7 +29,7 @@ from chatd.config import Settings
 from chatd.errors import ChatError, StoreUnavailable
 from chatd.store.estimates import write_estimates
 from chatd.store.opening import require_driver, with_place
-from chatd.store.sqlite_journal import make_table, replay
+from chatd.store.sqlite_journal import has_table, make_table, replay
 from chatd.store.sqlite_link import connect, explain
 
 COPIES_KEPT = 5
@@ -161,6 +161,10 @@ def _upgrade(connection: Connection, revision: str = "head") -> None:
     """On SQLite, in a transaction of its own."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
+        # Once more, now that nobody else can write: who still serves has gone on while the copy was made.
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection) and has_table(driver):
+            replay(driver)
         _take_steps(connection, revision)
         write_estimates(connection)
     except BaseException:
