@@ -402,9 +402,10 @@ async def test_what_was_given_up_is_not_begun_by_a_leader_that_slept(scene: Scen
     peer.writer.write(line_frames.calls_frame(monotonic() - 0.1, [(1, scene.visitor, message("too late"))]))
     answers = await peer.message()
     assert [(serial, refusal[0]) for serial, _, refusal in answers.answers] == [(1, line_frames.LATE)]
-    peer.writer.write(line_frames.calls_frame(monotonic() + 60, [(2, scene.visitor, message("in time"))]))
-    assert isinstance(await peer.message(), Answers)
-    assert await scene.texts(forwarder) == ["in time"]
+    peer.writer.write(line_frames.calls_frame(monotonic() + 60, [(2, scene.visitor, message("after it"))]))
+    answers = await peer.message()
+    assert [(serial, refusal[0]) for serial, _, refusal in answers.answers] == [(2, line_frames.LATE)]
+    assert await scene.texts(forwarder) == [], "what came after it is not carried out before it"
 
 
 async def test_a_forwarder_that_is_told_it_was_too_late_carries_it_out_itself(

@@ -3,8 +3,8 @@ committed, so that their followers hear of it whatever Redis does.
 
 * Calls of one line are handed to the store in the order in which they came. What it commits together is answered
   together: the events and answers of one turn of the loop are one write to each line.
-* Nothing of a forwarder is begun that it may have given up by then (`line_frames.Calls.until`). It carries such things
-  out by itself, and this process may have been asleep.
+* Nothing of a forwarder is begun that it may have given up by then (`line_frames.Calls.until`), and nothing that came
+  after such a thing. It carries them out by itself, and this process may have been asleep.
 * Who does not read is cut at `UNREAD_BYTES_MAX`, who says nothing after `SILENT_SECONDS_MAX`, who says anything else
   than a frame at once, and who is of another account before anything is read. What is under way for them is carried
   out, and found as the first result by whoever repeats it.
@@ -156,6 +156,7 @@ class ServedLine(asyncio.Protocol):
         self._heard_at = 0.0
         self._said_at = 0.0
         self._until = 0.0
+        self._was_late = False
 
     # ------------------------------------------------------------------ in
 
@@ -211,7 +212,9 @@ class ServedLine(asyncio.Protocol):
                 carry_out(actor_of(bytes(call.actor)), wish, check, answer)
 
     def _check(self) -> None:
-        if monotonic() >= self._until:
+        # Once late is late for good: what came after it is carried out over there, too, and not before it.
+        if self._was_late or monotonic() >= self._until:
+            self._was_late = True
             raise Late("given up by whoever passed it on; nothing was changed")
 
     # ------------------------------------------------------------------ out
