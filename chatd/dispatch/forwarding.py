@@ -54,6 +54,9 @@ AGAIN_SECONDS_MAX = 0.3
 """At most so long, by chance, between two attempts to lead or to reach the leader."""
 
 REFUSED_SECONDS = 5.0
+UNABLE_SECONDS = 10.0
+"""At most so long, by chance, until a process that could not be reached as the leader tries again."""
+
 IDLE_LOOK_SECONDS = 0.001
 LOOK_SECONDS = 0.5
 LEAVE_SECONDS_MAX = 3.0
@@ -277,16 +280,22 @@ class ForwardingDispatch(Dispatch):
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        try:
-            while True:
+        trouble = ""
+        while True:
+            try:
                 if self._election.stand():
                     await self._lead()
                 else:
                     await self._forward()
+            except OSError as error:
+                # Nothing but time is lost: it writes by itself, as it did until now. A full disk is emptied some day.
+                reason = error.strerror or str(error)
+                if reason != trouble:
+                    trouble = reason
+                    logger.warning("this process takes turns in writing, for it cannot lead: %s", reason)
+                await asyncio.sleep(UNABLE_SECONDS * random.uniform(0.5, 1.0))
+            else:
                 await asyncio.sleep(REFUSED_SECONDS if self._was_refused else random.uniform(0.0, AGAIN_SECONDS_MAX))
-        except OSError as error:
-            # Nothing but time is lost: it writes by itself, as it did until now.
-            logger.warning("this process takes turns in writing, for nobody can lead: %s", error.strerror or error)
 
     async def _lead(self) -> None:
         """For ever. Raises `OSError` when this process cannot be reached, and does not lead then."""
@@ -311,8 +320,12 @@ class ForwardingDispatch(Dispatch):
         except OSError:
             return
         line = Line(self, self._rules, self._forwarded)
-        await asyncio.get_running_loop().create_unix_connection(lambda: line, sock=connected)
-        await line.ended.wait()
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: line, sock=connected)
+            await line.ended.wait()
+        finally:
+            if line is not self._line:
+                line.cut("")  # closing; one that is not welcomed yet must not be any more
 
     async def close(self) -> None:
         """Give up leading or forwarding in good order: what is under way is answered. This process writes by itself

@@ -103,7 +103,7 @@ class Leader:
     def _flush(self) -> None:
         self._will_flush = False
         events, self._events = self._events, []
-        told = frames.framed(frames.Told(events)) if events else b""
+        told = frames.told_frames(events) if events else b""
         for line in tuple(self._welcomed):
             line.flush(told)
 
@@ -228,7 +228,7 @@ class ServedLine(asyncio.Protocol):
         """Write the answers that have come together, then the events: where one process is all, they come so, too."""
         answers, self._answers = self._answers, []
         if answers:
-            told = frames.framed(frames.Answers(answers)) + told
+            told = frames.answer_frames(answers) + told
         if told:
             self._write(told)
 

@@ -91,7 +91,7 @@ class Line(asyncio.Protocol):
 
     async def settle(self) -> None:
         """Return when all that was committed before stands in its tables. Raises `ChatError`."""
-        if self._transport is None:
+        if self._transport is None or self.is_leaving:  # readers who come and come would keep it open
             raise Temporary("the line was lost")
         settled: asyncio.Future[None] = self._loop.create_future()
         if not self._readers:
@@ -107,7 +107,7 @@ class Line(asyncio.Protocol):
                 if not settled.done():
                     settled.set_result(None) if error is None else settled.set_exception(error)
 
-        if self._transport is None:
+        if self._transport is None or self.is_leaving:
             answer(None, Temporary("the line was lost"))
         else:
             self.pass_on(system_actor(""), SettleJournal(), answer)

@@ -191,6 +191,30 @@ def calls_frame(until: float, calls: Sequence[tuple[int, Actor, Wish]]) -> bytes
     return _LENGTH.pack(len(payload)) + payload
 
 
+def told_frames(events: Sequence[tuple[str, list[Publication]]]) -> bytes:
+    """`Told`, in as many frames as it takes."""
+    data = framed(Told(list(events)))
+    if len(data) <= FRAME_BYTES_MAX:
+        return data
+    if len(events) > 1:
+        half = len(events) // 2
+        return told_frames(events[:half]) + told_frames(events[half:])
+    [(shop, publications)] = events
+    if len(publications) <= 1:
+        return data
+    half = len(publications) // 2
+    return told_frames([(shop, publications[:half])]) + told_frames([(shop, publications[half:])])
+
+
+def answer_frames(answers: Sequence[Answer]) -> bytes:
+    """`Answers`, in as many frames as it takes."""
+    data = framed(Answers(list(answers)))
+    if len(data) <= FRAME_BYTES_MAX or len(answers) <= 1:
+        return data
+    half = len(answers) // 2
+    return answer_frames(answers[:half]) + answer_frames(answers[half:])
+
+
 def refusal_of(error: ChatError) -> Refusal:
     return (LATE if isinstance(error, Late) else error.code), error.message, error.facts
 

@@ -35,11 +35,18 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user id, group id
 
 
 class Election:
-    """See the module's text. Raises `OSError` when the file cannot be made."""
+    """See the module's text. Raises `OSError` when the file cannot be made, or not be locked: not every file system and
+    not every sandbox has these locks."""
 
     def __init__(self, database: Path) -> None:
         self._socket_path = Path(f"{database}-leader.sock")
         self._file = os.open(f"{database}-leader", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.go_apart()
+            self.come_near()
+        except OSError:
+            self.close()
+            raise
 
     @staticmethod
     def is_possible() -> bool:
@@ -62,9 +69,12 @@ class Election:
         self._lock(fcntl.F_UNLCK, _APART)
 
     def somebody_is_apart(self) -> bool:
-        """Whether another process is. The answer is that of this very moment."""
+        """Whether another process is, or may be for all the system can tell. The answer is that of this very moment."""
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _APART, 1, 0)
-        found = _FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, asked))
+        try:
+            found = _FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, asked))
+        except OSError:
+            return True
         return bool(found[0] != fcntl.F_UNLCK)
 
     def listen(self) -> socket.socket:
