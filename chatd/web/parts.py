@@ -79,6 +79,7 @@ class Chat:
         self.sockets: set[OpenSocket] = set()
         self.emptied = asyncio.Event()  # set when the last socket has gone
         self.draining = False
+        self.are_positions_unchecked = False  # they could not be compared with the log when there was reason to
         self.newcomers: set[str] = set()  # customers who are being welcomed and about whom nothing is stored
         self.staff_online: dict[str, set[str]] = {}  # by shop, where there are any
         self.degradations: dict[str, Callable[[], Awaitable[str | None]]] = {}  # the same, where chatd goes on without
