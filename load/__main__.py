@@ -29,7 +29,7 @@ from load.turns import FAILURES, SCENARIOS, Skipped, first_of, take_many_turns, 
 
 COMPARE = "compare"
 COMPARED = ("relay", "pairs", "fanout", "idle", "handshakes")
-COMPARING = MappingProxyType({"followers": 1_000, "connections": 2_000, "handshakes": 2_000})
+COMPARING = MappingProxyType({"followers": 1_000, "connections": 2_000, "handshakes": 1_500})
 """What `compare` does unless it is asked for something else."""
 
 SECONDS = MappingProxyType({COMPARE: 3.0, "day": 20.0})
