@@ -22,10 +22,10 @@ from chatd.dispatch import Circumstances, line_frames
 from chatd.dispatch.door import HANDLERS, RECORDERS
 from chatd.dispatch.forwarding import ForwardingDispatch, rules_of
 from chatd.dispatch.line_frames import Answers, BrokenLine, FrameReader, Hello, Refused, SettleJournal, Welcome, Wish
-from chatd.domain.commands import LoadHistory, MarkSeen, RecordPresence, SendMessage, TextPart
+from chatd.domain.commands import LoadHistory, MarkSeen, RecordMember, RecordPresence, SendMessage, TextPart
 from chatd.domain.limits import Limits
 from chatd.domain.people import Actor
-from chatd.errors import ChatError, MalformedFrame, NotFound, Temporary, TooFast, TooLarge, every_error
+from chatd.errors import ChatError, MalformedFrame, NotFound, Temporary, TooFast, every_error
 from chatd.live.bus import Publication
 from chatd.metrics import Metrics
 from chatd.store.shops import Shop
@@ -275,15 +275,41 @@ async def test_too_much_under_way_is_refused_as_temporary(scene: Scene, monkeypa
     await asyncio.gather(*said)
 
 
-async def test_what_does_not_fit_a_frame_is_refused_and_its_neighbours_are_not(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_does_not_fit_a_frame_is_carried_out_here(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     _, forwarder = await scene.leader_and_forwarder()
     monkeypatch.setattr("chatd.dispatch.line_frames.FRAME_BYTES_MAX", 1_500)
-    said = [forwarder.say(text, by=scene.visitor) for text in ("1", "2", "3" * 2_000, "4", "5", "6", "7")]
-    answers = await asyncio.gather(*said, return_exceptions=True)
-    assert isinstance(answers[2], TooLarge)
-    assert await scene.texts(forwarder) == ["1", "2", "4", "5", "6", "7"]
+    await asyncio.gather(*(forwarder.say(text, by=scene.visitor) for text in ("1", "2", "3" * 2_000, "4", "5", "6")))
+    texts = await scene.texts(forwarder)
+    assert [text for text in texts if len(text) == 1] == ["1", "2", "4", "5", "6"]
+    assert "3" * 2_000 in texts
+
+
+async def test_what_cannot_be_said_in_a_frame_is_carried_out_here(scene: Scene) -> None:
+    """As a name that the shop's backend has cut in the middle of a character."""
+    _, forwarder = await scene.leader_and_forwarder()
+    member = {"customer": "f" * 32, "external_id": "7", "email": "", "locale": "en"}
+    beside = forwarder.say("1", by=scene.visitor)
+    assert await forwarder.dispatch.record(scene.shop.id, RecordMember(name="half \ud800", **member)) is True
+    await beside
+    assert await rows(forwarder.store, "SELECT kind, name FROM customers") == [("member", "")]
+    assert forwarder.dispatch.forwards
+
+
+async def test_what_is_held_while_the_leader_leaves_comes_after_what_was_passed_on(scene: Scene) -> None:
+    """Also when the leader does not live to answer."""
+    leader, forwarder = await scene.leader_and_forwarder()
+    with scene.locked():
+        said = [forwarder.say(f"{number}", by=scene.visitor) for number in range(5)]
+        await until(lambda: not leader.store.is_idle)
+        closing = asyncio.ensure_future(leader.dispatch.close())
+        await until(lambda: forwarder.dispatch._way is not forwarder.dispatch._line)
+        said += [forwarder.say(f"{number}", by=scene.visitor) for number in range(5, 10)]
+        await asyncio.sleep(0)
+        assert forwarder.dispatch._line is not None
+        forwarder.dispatch._line.cut("broken by the test")
+        await until(lambda: not forwarder.store.is_idle)
+    await asyncio.gather(*said, closing)
+    assert await scene.texts(forwarder) == [f"{number}" for number in range(10)]
 
 
 # ---------------------------------------------------------------- what may come in at the leader's socket
@@ -301,7 +327,10 @@ class Peer:
         """The next that is no mere sign of life; None at the end."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                header = await self._reader.read(4)
+                try:
+                    header = await self._reader.read(4)
+                except ConnectionResetError:  # what this peer has sent was not read
+                    return None
                 if not header:
                     return None
                 payload = await self._reader.readexactly(struct.unpack("!I", header)[0])
@@ -313,6 +342,11 @@ class Peer:
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+
+    def pass_on(self, serial: int, until: float, actor: Actor, wish: SendMessage) -> None:
+        frame = line_frames.calls_frame(until, [(serial, actor, wish)])
+        assert frame is not None
+        self.writer.write(frame)
 
     async def greeted(self) -> Any:
         self.writer.write(line_frames.framed(Hello(rules_of(circumstances()), monotonic())))
@@ -390,7 +424,7 @@ async def test_somebody_of_another_account_is_cut_before_a_word(scene: Scene, mo
     account = os.geteuid()
     monkeypatch.setattr("chatd.store.sqlite_election.os.geteuid", lambda: account + 1)
     peer = await scene.peer(peer_socket)
-    assert await peer.message() is None
+    assert await peer.greeted() is None
     monkeypatch.undo()
     await forwarder.say("goes on", by=scene.visitor)
 
@@ -399,10 +433,10 @@ async def test_what_was_given_up_is_not_begun_by_a_leader_that_slept(scene: Scen
     leader, forwarder = await scene.leader_and_forwarder()
     peer = await scene.peer(leader.election.connect())
     assert isinstance(await peer.greeted(), Welcome)
-    peer.writer.write(line_frames.calls_frame(monotonic() - 0.1, [(1, scene.visitor, message("too late"))]))
+    peer.pass_on(1, monotonic() - 0.1, scene.visitor, message("too late"))
     answers = await peer.message()
     assert [(serial, refusal[0]) for serial, _, refusal in answers.answers] == [(1, line_frames.LATE)]
-    peer.writer.write(line_frames.calls_frame(monotonic() + 60, [(2, scene.visitor, message("after it"))]))
+    peer.pass_on(2, monotonic() + 60, scene.visitor, message("after it"))
     answers = await peer.message()
     assert [(serial, refusal[0]) for serial, _, refusal in answers.answers] == [(2, line_frames.LATE)]
     assert await scene.texts(forwarder) == [], "what came after it is not carried out before it"
@@ -424,6 +458,11 @@ async def test_a_forwarder_that_is_told_it_was_too_late_carries_it_out_itself(
 
 def test_everything_that_can_be_submitted_can_be_passed_on() -> None:
     assert {*HANDLERS, *RECORDERS, SettleJournal} == {*get_args(Wish)}
+
+
+def test_a_refusal_that_cannot_be_said_is_a_refusal_all_the_same() -> None:
+    refusal = line_frames.refusal_of(NotFound("nobody is called \ud800"))
+    assert type(line_frames.error_of(refusal)) is NotFound
 
 
 def test_every_refusal_crosses_the_line_as_it_is() -> None:

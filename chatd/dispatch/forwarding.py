@@ -116,7 +116,8 @@ class ForwardingDispatch(Dispatch):
         self._way: Line | _Held | None = None  # None: this process's own writer
         self._line: Line | None = None  # welcomed, and not lost
         self._leader: Leader | None = None
-        self._was_refused = False
+        self._refusal = ""  # why there is no line
+        self._last_logged = ""
         self._is_closing = False
         self._running: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
@@ -246,15 +247,16 @@ class ForwardingDispatch(Dispatch):
     def told(self, shop: str, publications: Sequence[Publication]) -> None:
         self._hear(shop, publications)
 
+    def unfit(self, call: UnderWay) -> None:
+        self._carry_out_here(*call)
+
     def leaving(self, line: Line) -> None:
         if line is self._line and not isinstance(self._way, _Held):
             self._way = _Held()
 
     def lost(self, line: Line, under_way: list[UnderWay], why: str) -> None:
         if line is not self._line:
-            self._was_refused = bool(why)
-            if why:
-                logger.info("another process writes for those that share the database, but not for this one: %s", why)
+            self._refusal = why
             return
         self._line = None
         self._shared.settle_by(None)
@@ -280,45 +282,37 @@ class ForwardingDispatch(Dispatch):
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        trouble = ""
         while True:
             try:
-                if self._election.stand():
-                    await self._lead()
-                else:
-                    await self._forward()
-            except OSError as error:
-                # Nothing but time is lost: it writes by itself, as it did until now. A full disk is emptied some day.
-                reason = error.strerror or str(error)
-                if reason != trouble:
-                    trouble = reason
-                    logger.warning("this process takes turns in writing, for it cannot lead: %s", reason)
-                await asyncio.sleep(UNABLE_SECONDS * random.uniform(0.5, 1.0))
-            else:
-                await asyncio.sleep(REFUSED_SECONDS if self._was_refused else random.uniform(0.0, AGAIN_SECONDS_MAX))
+                pause = await (self._lead() if self._election.stand() else self._forward())
+            except Exception as error:  # noqa: BLE001 - only time is lost: it writes by itself until that is over
+                self._log_once(logging.WARNING, f"it takes turns: {getattr(error, 'strerror', None) or error}")
+                pause = UNABLE_SECONDS * random.uniform(0.5, 1.0)
+            await asyncio.sleep(pause)
 
-    async def _lead(self) -> None:
+    async def _lead(self) -> float:
         """For ever. Raises `OSError` when this process cannot be reached, and does not lead then."""
         leader = Leader(self._carry_out_for, self._rules)
         try:
             await leader.listen(self._election.listen())
-        except OSError:
+        except BaseException:
             self._election.resign()
             raise
         self._leader = leader
         self._election.come_near()
-        logger.info("this process writes for all that share the database")
+        self._log_once(logging.INFO, "it writes for all")
         while True:
             self._look_whether_all_are_near()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _forward(self) -> None:
-        """Until the line is lost, or at once if there is none to be had."""
-        self._was_refused = False
+    async def _forward(self) -> float:
+        """Until the line is lost, or at once if there is none to be had. Returns when to try again, in seconds."""
+        again = random.uniform(0.0, AGAIN_SECONDS_MAX)
         try:
             connected = self._election.connect()
-        except OSError:
-            return
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            return again  # the leader is about to listen, or has just died, or takes nobody in
+        self._refusal = ""
         line = Line(self, self._rules, self._forwarded)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: line, sock=connected)
@@ -326,6 +320,15 @@ class ForwardingDispatch(Dispatch):
         finally:
             if line is not self._line:
                 line.cut("")  # closing; one that is not welcomed yet must not be any more
+        if not self._refusal:
+            return again
+        self._log_once(logging.INFO, f"it takes turns: {self._refusal}")
+        return REFUSED_SECONDS
+
+    def _log_once(self, level: int, what: str) -> None:
+        if what != self._last_logged:
+            logger.log(level, "of the processes that share the database, this one: %s", what)
+        self._last_logged = what
 
     async def close(self) -> None:
         """Give up leading or forwarding in good order: what is under way is answered. This process writes by itself

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 from chatd.dispatch import line_frames as frames
 from chatd.dispatch.line_frames import Answers, BrokenLine, FrameReader, Leaving, Refused, SettleJournal, Told, Wish
 from chatd.domain.people import Actor, system_actor
-from chatd.errors import ChatError, Temporary, TooLarge
+from chatd.errors import ChatError, Temporary
 from chatd.live.bus import Publication
 from chatd.metrics import Counter
 
@@ -45,6 +45,9 @@ class Ends(Protocol):
 
     def told(self, shop: str, publications: Sequence[Publication]) -> None:
         """These events were committed."""
+
+    def unfit(self, call: UnderWay) -> None:
+        """This one cannot be said in a frame."""
 
     def leaving(self, line: Line) -> None:
         """Pass nothing on any more: the line closes when all is answered."""
@@ -122,15 +125,14 @@ class Line(asyncio.Protocol):
         if self._transport is None:
             return
         data = frames.calls_frame(self._heard_at + SILENT_SECONDS_MAX, calls)
-        if len(data) <= frames.FRAME_BYTES_MAX:
+        if data is not None:
             self._said_at = monotonic()
             self._transport.write(data)
         elif len(calls) > 1:
             self._send(calls[: len(calls) // 2])
             self._send(calls[len(calls) // 2 :])
         else:
-            _, _, answer = self._under_way.pop(calls[0][0])
-            answer(None, TooLarge(f"this is {len(data):,} bytes; the limit is {frames.FRAME_BYTES_MAX:,}"))
+            self._ends.unfit(self._under_way.pop(calls[0][0]))
 
     def leave(self) -> None:
         """Close when all that is under way is answered. Nothing more may be passed on."""

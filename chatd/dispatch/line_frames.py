@@ -185,10 +185,14 @@ def framed(message: OfForwarder | OfLeader) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def calls_frame(until: float, calls: Sequence[tuple[int, Actor, Wish]]) -> bytes:
-    """`Calls`, of what need not be made a `Call` first."""
-    payload = _encode((2, until, calls))
-    return _LENGTH.pack(len(payload)) + payload
+def calls_frame(until: float, calls: Sequence[tuple[int, Actor, Wish]]) -> bytes | None:
+    """`Calls`, of what need not be made a `Call` first. None if they do not fit a frame, or if one of them cannot be
+    said at all: the shop may call a member by half a character (a lone surrogate)."""
+    try:
+        payload = _encode((2, until, calls))
+    except (ValueError, OverflowError):
+        return None
+    return None if len(payload) > FRAME_BYTES_MAX else _LENGTH.pack(len(payload)) + payload
 
 
 def told_frames(events: Sequence[tuple[str, list[Publication]]]) -> bytes:
@@ -216,12 +220,20 @@ def answer_frames(answers: Sequence[Answer]) -> bytes:
 
 
 def refusal_of(error: ChatError) -> Refusal:
-    return (LATE if isinstance(error, Late) else error.code), error.message, error.facts
+    refusal = (LATE if isinstance(error, Late) else error.code), error.message, error.facts
+    try:
+        _encode(refusal)
+    except (TypeError, ValueError, OverflowError):
+        return error.code, "this was refused; why cannot be said here", {}
+    return refusal
 
 
 def error_of(refusal: Refusal) -> ChatError:
     code, message, facts = refusal
-    return _CLASSES.get(code, Temporary)(message, **facts)
+    try:
+        return _CLASSES.get(code, Temporary)(message, **facts)
+    except TypeError:
+        return Temporary(message)
 
 
 class FrameReader:
