@@ -13,19 +13,17 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, get_args
+from typing import Any
 
-import msgspec
 import pytest
 
 from chatd.dispatch import Circumstances, line_frames
-from chatd.dispatch.door import HANDLERS, RECORDERS
 from chatd.dispatch.forwarding import ForwardingDispatch, rules_of
-from chatd.dispatch.line_frames import Answers, BrokenLine, FrameReader, Hello, Refused, SettleJournal, Welcome, Wish
+from chatd.dispatch.line_frames import Answers, FrameReader, Hello, Refused, Welcome
 from chatd.domain.commands import LoadHistory, MarkSeen, RecordMember, RecordPresence, SendMessage, TextPart
 from chatd.domain.limits import Limits
 from chatd.domain.people import Actor
-from chatd.errors import ChatError, MalformedFrame, NotFound, Temporary, TooFast, every_error
+from chatd.errors import MalformedFrame, NotFound, Temporary
 from chatd.live.bus import Publication
 from chatd.metrics import Metrics
 from chatd.store.shops import Shop
@@ -397,17 +395,6 @@ async def test_who_does_not_read_is_cut(scene: Scene, monkeypatch: pytest.Monkey
     assert forwarder.aparts == 0
 
 
-async def test_whether_a_forwarder_can_write_is_asked_of_the_leader(scene: Scene) -> None:
-    leader, forwarder = await scene.leader_and_forwarder()
-    batches = forwarder.store._writer.batches  # type: ignore[union-attr]
-    await forwarder.dispatch.check()
-    assert forwarder.store._writer.batches == batches  # type: ignore[union-attr]
-    await leader.dispatch.close()
-    await until(lambda: forwarder.dispatch.leads)
-    await forwarder.dispatch.check()
-    assert forwarder.store._writer.batches > batches  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("differs", ["rules", "clock"])
 async def test_another_version_and_another_clock_are_refused(scene: Scene, differs: str) -> None:
     leader, _ = await scene.leader_and_forwarder()
@@ -451,38 +438,3 @@ async def test_a_forwarder_that_is_told_it_was_too_late_carries_it_out_itself(
     assert [answer["position"] for answer in answers] == [1, 2, 3]
     monkeypatch.undo()
     assert await scene.texts(forwarder) == ["0", "1", "2"]
-
-
-# ---------------------------------------------------------------- frames
-
-
-def test_everything_that_can_be_submitted_can_be_passed_on() -> None:
-    assert {*HANDLERS, *RECORDERS, SettleJournal} == {*get_args(Wish)}
-
-
-def test_a_refusal_that_cannot_be_said_is_a_refusal_all_the_same() -> None:
-    refusal = line_frames.refusal_of(NotFound("nobody is called \ud800"))
-    assert type(line_frames.error_of(refusal)) is NotFound
-
-
-def test_every_refusal_crosses_the_line_as_it_is() -> None:
-    for kind in every_error():
-        error = kind("a sentence", retry_after_ms=5) if kind is TooFast else kind("a sentence", count=3)
-        again = line_frames.error_of(line_frames.refusal_of(error))
-        assert (type(again), again.message, again.facts) == (kind, "a sentence", error.facts)
-    assert type(line_frames.error_of(("of a later version", "a sentence", {}))) is Temporary
-    assert isinstance(Temporary("x"), ChatError)
-
-
-@pytest.mark.parametrize("size", [1, 3, 7, 4_096])
-def test_frames_are_whole_however_they_come(size: int) -> None:
-    sent = [msgspec.msgpack.encode("x" * length) for length in (0, 1, 5, 300, 0, 70_000, 2)]
-    stream = b"".join(struct.pack("!I", len(one)) + one for one in sent)
-    reader = FrameReader(100_000)
-    found = [bytes(one) for at in range(0, len(stream), size) for one in reader.feed(stream[at : at + size])]
-    assert found == sent
-
-
-def test_a_length_beyond_the_bound_is_broken_at_once() -> None:
-    with pytest.raises(BrokenLine):
-        FrameReader(100).feed(struct.pack("!I", 101))

@@ -112,6 +112,17 @@ async def test_readers_do_not_keep_a_leader_that_leaves(scene: Scene) -> None:
     await asyncio.gather(said, reading, closing)
 
 
+async def test_whether_a_forwarder_can_write_is_asked_of_the_leader(scene: Scene) -> None:
+    leader, forwarder = await scene.leader_and_forwarder()
+    batches = forwarder.store._writer.batches  # type: ignore[union-attr]
+    await forwarder.dispatch.check()
+    assert forwarder.store._writer.batches == batches  # type: ignore[union-attr]
+    await leader.dispatch.close()
+    await until(lambda: forwarder.dispatch.leads)
+    await forwarder.dispatch.check()
+    assert forwarder.store._writer.batches > batches  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("batches", [1, 40], ids=["of one commit", "of many"])
 def test_more_than_a_frame_holds_is_told_in_several(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     monkeypatch.setattr("chatd.dispatch.line_frames.FRAME_BYTES_MAX", 1_000)
