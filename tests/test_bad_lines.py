@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -165,6 +166,7 @@ async def test_a_node_that_is_cut_off_goes_on_and_agrees_again_afterwards(
 
             assert "customer_left" in [kind for _, kind in told()]
             await until(lambda: "customer_left" not in dict(told()).values(), seconds=5)
+            assert max(Counter(told()).values()) == 1, "nobody came or left twice"
 
 
 async def test_logging_out_closes_the_inbox_on_the_other_node(tmp_path: Path, redis: RedisServer) -> None:

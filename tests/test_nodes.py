@@ -26,6 +26,7 @@ AT_ONCE_SECONDS_MAX = 3.0
 """A promise of a second, with the time of a busy machine; the next slower way, a lease's end, takes 10 s."""
 
 CAUGHT_UP_SECONDS = 3.0
+RESUMED_SECONDS_MAX = 5.0
 GONE_SECONDS_MAX = 15.0
 
 
@@ -252,6 +253,33 @@ async def test_a_killed_nodes_people_are_gone_in_time_and_only_then(cluster: Clu
     assert cluster.rows(f"SELECT count(*) FROM events WHERE record LIKE '%customer_left%{me}%'") == [(1,)]
 
 
+async def test_a_killed_nodes_people_resume_on_the_other_one_soon(cluster: Cluster) -> None:
+    """With what they had said and nobody had answered."""
+    talker, agent = cluster.talking_customer(0, 1), cluster.talking_agent(1)
+    try:
+        for one in (talker, agent):
+            one.start()
+        await until(lambda: bool(talker.welcomes and agent.welcomes), seconds=20)
+        for number in range(20):
+            talker.say(f"before-{number:06}", "x")
+        await until(lambda: len(talker.acked) >= 10, seconds=20)
+        cluster.nodes[0].end(signal.SIGKILL)
+        began = time.monotonic()
+        await until(lambda: talker.resumes == 1, seconds=RESUMED_SECONDS_MAX)
+        assert time.monotonic() - began < RESUMED_SECONDS_MAX
+        await until(lambda: not talker.outbox, seconds=20)
+        wanted = [f"before-{number:06}" for number in range(20)]
+        await until(lambda: [name for name in agent.messages() if name in wanted] == wanted, seconds=20)
+        assert [name for name in talker.messages() if name in wanted] == wanted
+        assert talker.faults == agent.faults == []
+        assert talker.welcomes == 2
+    finally:
+        for one in (talker, agent):
+            await one.stop()
+        cluster.nodes[0].start()
+        await cluster.until_health("ok")
+
+
 async def test_a_node_that_ends_in_order_takes_its_people_along_within_a_second(cluster: Cluster) -> None:
     agent = await cluster.agent(1)
     stays, returns = await cluster.customer(0), await cluster.customer(0)
@@ -386,6 +414,7 @@ async def test_half_a_minute_without_redis(cluster: Cluster, fault: str) -> None
         while time.monotonic() - began < 30:
             await watch.say(1)
             await asyncio.sleep(0.05)
+        await cluster.until_health("degraded", seconds=5)
     finally:
         (cluster.redis.start if fault == "killed" else cluster.redis.go_on)()
     returned = time.monotonic()

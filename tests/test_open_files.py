@@ -17,7 +17,8 @@ from tests.door import Client, Server
 
 FEW_FILES = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+files = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 from tests.fronts import House
 from tests.door import UVICORN
 import uvicorn
@@ -37,12 +38,16 @@ with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
 """
 
 
-@pytest.mark.parametrize("connections_max", [0, 10_000], ids=["bounded", "out of files"])
-def test_when_files_run_out_those_inside_stay_and_the_processor_rests(connections_max: int) -> None:
+@pytest.mark.parametrize(
+    ("connections_max", "files"),
+    [(0, 64), (10_000, 64), (0, 256)],
+    ids=["bounded", "out of files", "bounded, with 256 files"],
+)
+def test_when_files_run_out_those_inside_stay_and_the_processor_rests(connections_max: int, files: int) -> None:
     """With the bound that the front works out for itself, newcomers are told; without, accept() fails. Either way
     nobody inside notices, nothing spins, and room that is made is used."""
     process = subprocess.Popen(
-        [sys.executable, "-c", FEW_FILES, str(connections_max)],
+        [sys.executable, "-c", FEW_FILES, str(connections_max), str(files)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=Path(__file__).parent.parent,
@@ -54,7 +59,7 @@ def test_when_files_run_out_those_inside_stay_and_the_processor_rests(connection
         inside = server.connect()
         newcomers.append(inside)
         assert inside.get().answer().status == 200
-        newcomers += [server.connect() for _ in range(100)]
+        newcomers += [server.connect() for _ in range(files + 40)]
         assert inside.get().answer().status == 200
         before = _processor_seconds(process.pid)
         time.sleep(1.5)

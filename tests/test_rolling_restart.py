@@ -20,6 +20,7 @@ from tests.redises import running_redis
 pytestmark = pytest.mark.redis
 
 RESTARTS = 4
+SOAK_RESTARTS = 10
 CUSTOMERS = 3
 DRAIN_SECONDS_MAX = 10.0
 GAP_SECONDS_MAX = 6.0
@@ -55,6 +56,15 @@ async def restart(cluster: Cluster, node: int) -> float:
 async def test_nodes_restart_in_turns_and_nobody_notices_more_than_a_moment(
     cluster: Cluster, record_property: Callable[[str, object], None]
 ) -> None:
+    await restart_in_turns(cluster, record_property, RESTARTS)
+
+
+@pytest.mark.soak
+async def test_ten_restarts(cluster: Cluster, record_property: Callable[[str, object], None]) -> None:
+    await restart_in_turns(cluster, record_property, SOAK_RESTARTS)
+
+
+async def restart_in_turns(cluster: Cluster, record_property: Callable[[str, object], None], restarts: int) -> None:
     customers = [cluster.talking_customer(*([0, 1] if number % 2 else [1, 0])) for number in range(CUSTOMERS)]
     agents = [cluster.talking_agent(0, 1), cluster.talking_agent(1, 0)]
     talkers = [*customers, *agents]
@@ -70,7 +80,7 @@ async def test_nodes_restart_in_turns_and_nobody_notices_more_than_a_moment(
         conversation = next(iter(customers[0].acked.values()))["conversation"]
         chatting.append(asyncio.create_task(talk(agents[0], "agent0", said[agents[0]], conversation)))
 
-        ends = [await restart(cluster, number % 2) for number in range(RESTARTS)]
+        ends = [await restart(cluster, number % 2) for number in range(restarts)]
 
         for task in chatting:
             task.cancel()
@@ -84,7 +94,7 @@ async def test_nodes_restart_in_turns_and_nobody_notices_more_than_a_moment(
             assert talker.errors == [], "not even one that would be tried again"
             assert set(talker.acked) == set(said[talker])
             assert len(set(talker.messages())) == len(talker.messages())
-            assert talker.welcomes >= RESTARTS // 2
+            assert talker.welcomes >= restarts // 2
         assert agents[0].messages() == agents[1].messages()
         for number, customer in enumerate(customers):
             mine = [name for name in agents[0].messages() if name.startswith(f"customer{number}-")]

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from chatd.web.server import drain
 from chatd.wire.codes import CloseCode
-from tests.clients import SHOP_ORIGIN, Client, House, opened_house
+from tests.clients import SHOP_ORIGIN, Client, House, house_settings, opened_house
 from tests.door import until
 
 
@@ -82,6 +82,7 @@ async def _raw_agent(house: House) -> Any:
 
 async def test_a_peer_that_vanished_is_noticed(tmp_path: Path) -> None:
     """It neither closes nor answers a ping: what a cable that was pulled looks like."""
+    assert house_settings(tmp_path).silent_after_seconds <= 30, "the promise, by default"
     async with opened_house(
         tmp_path, hello_timeout_seconds=1, heartbeat_seconds=1, silent_after_seconds=2, presence_leave_grace_seconds=0.1
     ) as house:

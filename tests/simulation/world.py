@@ -323,7 +323,7 @@ class _Errors(logging.Handler):
 @contextlib.contextmanager
 def seams(world: Callable[[], World]) -> Iterator[None]:
     """Have `open_chat` join its parts to the world of the moment, and all chance follow from the seed."""
-    serial = iter(range(2**40))
+    chance = random.Random(0)  # all parts of what is drawn differ, as of a real one: chatd cuts ids out of it
     chatd_log = logging.getLogger("chatd")
     handler = _Errors(world)
     propagate = chatd_log.propagate
@@ -339,9 +339,9 @@ def seams(world: Callable[[], World]) -> Iterator[None]:
         patch.object(time_zones, "available_timezones", zones),
         patch.object(app, "Courier", functools.partial(courier.Courier, settle_in_seconds=SETTLE_IN_SECONDS)),
         patch.object(work, "wall_clock", lambda: BEGINNING_MS + int(world().loop.time() * 1_000)),
-        patch.object(secrets, "token_hex", lambda count=32: f"{next(serial):0{2 * count}x}"),
-        patch.object(secrets, "token_bytes", lambda count=32: next(serial).to_bytes(count, "big")),
-        patch.object(secrets, "randbits", lambda bits: next(serial)),
+        patch.object(secrets, "token_hex", lambda count=32: chance.randbytes(count).hex()),
+        patch.object(secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
+        patch.object(secrets, "randbits", chance.getrandbits),
     ):
         try:
             yield
