@@ -108,6 +108,15 @@ def test_another_account_is_told_apart(tmp_path: Path, monkeypatch: pytest.Monke
             other.connect()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_whoever_may_write_to_the_database_may_be_seen_apart(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "chatd.db"
+    path.touch()
+    path.chmod(mode)
+    with elections(path):
+        assert stat.S_IMODE(Path(f"{path}-leader").stat().st_mode) == mode
+
+
 def test_a_place_that_cannot_be_locked_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "chatd.db-leader").mkdir()
     with pytest.raises(OSError):

@@ -40,7 +40,7 @@ class Election:
 
     def __init__(self, database: Path) -> None:
         self._socket_path = Path(f"{database}-leader.sock")
-        self._file = os.open(f"{database}-leader", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = _open_beside(database)
         try:
             self.go_apart()
             self.come_near()
@@ -137,6 +137,19 @@ class Election:
             yield f"/proc/self/fd/{directory}/{self._socket_path.name}"
         finally:
             os.close(directory)
+
+
+def _open_beside(database: Path) -> int:
+    """The file that is locked. Whoever may write to the database may lock it, or others would not know of them: so it
+    has the database's mode, as SQLite's own files beside it have."""
+    path, flags = f"{database}-leader", os.O_RDWR | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    with contextlib.suppress(OSError):
+        os.fchmod(file, stat.S_IMODE(database.stat().st_mode) & 0o666)  # whatever this account's umask is
+    return file
 
 
 def is_of_this_account(connected: socket.socket) -> bool:
