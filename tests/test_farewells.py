@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from chatd.web import server
 from chatd.web.farewells import Farewells
 from chatd.wire.websocket import CLOSE, PING, PONG, TEXT
 from tests.clients import SHOP_ORIGIN, House, opened_house
@@ -175,6 +176,30 @@ def test_nothing_that_follows_a_goodbye_is_carried_out_while_it_stands_in_line(l
                 await turns_until(last.is_answered)
                 await turns_until(lambda: not house.chat.sockets)
                 assert b"too-late-1" not in last.heard
+
+    told(loop, story)
+
+
+@LOOPS
+def test_a_drain_sends_a_few_away_in_a_turn(loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SENT_PER_TURN", PER_TURN)
+
+    async def story() -> None:
+        async with opened_house(tmp_path) as house:
+            crowd = await crowd_of(house, CROWD)
+            with closing(*crowd):
+                draining = asyncio.create_task(server.drain(house.chat))
+                left, most = set(crowd), 0
+                while left:
+                    await asyncio.sleep(0)
+                    told_now = [one for one in left if b"delay_ms" in one.listen()]
+                    left.difference_update(told_now)
+                    most = max(most, len(told_now))
+                    for one in told_now:
+                        one.say_goodbye()
+                assert 1 <= most <= 2 * PER_TURN
+                await draining
+                assert not house.chat.sockets
 
     told(loop, story)
 
