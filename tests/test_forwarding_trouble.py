@@ -54,6 +54,7 @@ async def test_where_nothing_can_be_locked_chatd_starts_and_takes_turns(
     (tmp_path / "chatd.db").write_bytes(empty_database())
     async with open_chat(house_settings(tmp_path, redis_url="redis://127.0.0.1:1/0")) as chat:
         assert not isinstance(chat.dispatch, ForwardingDispatch)
+        assert chat.dispatch.is_overlooked, "for others may have been able to"
 
 
 async def test_a_leader_that_could_not_listen_for_a_while_leads_later(

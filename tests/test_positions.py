@@ -40,3 +40,18 @@ async def test_a_check_that_the_store_did_not_answer_is_made_up_for_when_it_does
         async with asyncio.timeout(SOON_SECONDS):
             event = await agent.event("message_sent")
         assert event["message"]["parts"][0]["text"] == "unheard"
+
+
+async def test_who_may_be_overlooked_by_the_process_that_writes_for_all_looks_in_the_log(tmp_path: Path) -> None:
+    """Two that share a file and do not hear each other, as above; nothing has failed."""
+    async with (
+        opened_house(tmp_path) as house,
+        running(house_settings(tmp_path)) as (chat, server),
+    ):
+        house.chat.dispatch.is_overlooked = True
+        agent = await house.agent()
+        customer = await House(chat, server, house.shop, house.staff, house.sessions).customer()
+        assert (await customer.say("unheard"))["type"] == "ack"
+        async with asyncio.timeout(SOON_SECONDS):
+            event = await agent.event("message_sent")
+        assert event["message"]["parts"][0]["text"] == "unheard"

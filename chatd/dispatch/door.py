@@ -100,6 +100,10 @@ class Dispatch:
     """See the module's text. `publish(shop, publications)` and `in_doubt(shop)` must not block; they are called on the
     event loop."""
 
+    is_overlooked = False
+    """Whether another process may write for all that share the database and not know of this one: then nobody tells it
+    what is committed, and it has to look in the log."""
+
     def __init__(
         self,
         store: Store,

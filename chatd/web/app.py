@@ -290,6 +290,9 @@ def _make_dispatch(
             election = Election(store.path)
         except OSError as error:
             logger.warning("this process takes turns in writing: %s", error.strerror or error)
+            dispatch = Dispatch(store, bus.publish, circumstances, in_doubt=in_doubt)
+            dispatch.is_overlooked = True
+            return dispatch
         else:
             return ForwardingDispatch(
                 store,

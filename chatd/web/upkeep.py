@@ -94,12 +94,12 @@ async def settle_presence_now(chat: Chat) -> None:
 
 async def check_positions(chat: Chat) -> None:
     """Compare how far each shop was delivered with its log, for ever. It alone finds a bus that has gone silent. While
-    the bus is known to be in trouble, or a node may be at work that is not heard, the log stands in for it. A check
-    that failed, whoever wanted it, is made up for as soon as the store answers."""
+    the bus is known to be in trouble, or a node may be at work that is not heard or does not know of this one, the log
+    stands in for it. A check that failed, whoever wanted it, is made up for as soon as the store answers."""
     checked_at = chat.loop.time()
     while True:
         await asyncio.sleep(POSITION_POLL_SECONDS)
-        is_deaf = chat.bus.trouble() is not None or chat.presence.is_split()
+        is_deaf = chat.bus.trouble() is not None or chat.presence.is_split() or chat.dispatch.is_overlooked
         if is_deaf or chat.are_positions_unchecked or chat.loop.time() - checked_at >= POSITION_CHECK_SECONDS:
             chat.are_positions_unchecked = False
             await check_positions_now(chat, chat.hub.shops())
