@@ -97,6 +97,21 @@ async def test_who_closes_before_it_is_welcomed_writes_by_itself_to_the_end(scen
         await door.say("still here", by=scene.visitor)
 
 
+async def test_who_cannot_be_asked_for_an_account_is_cut(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When files have run out, nothing tells whose process is at the other end."""
+    leader, forwarder = await scene.leader_and_forwarder()
+    connected = leader.election.connect()
+
+    def no_file_left(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("chatd.dispatch.leader.os.dup", no_file_left)
+    peer = await scene.peer(connected)
+    assert await peer.greeted() is None
+    monkeypatch.undo()
+    await forwarder.say("goes on", by=scene.visitor)
+
+
 async def test_readers_do_not_keep_a_leader_that_leaves(scene: Scene) -> None:
     leader, forwarder = await scene.leader_and_forwarder()
     line = forwarder.dispatch._line

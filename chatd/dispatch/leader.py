@@ -164,9 +164,13 @@ class ServedLine(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._heard_at = self._said_at = monotonic()
         self._leader.opened(self)
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as peer:
-            if not is_of_this_account(peer):
-                self.cut("somebody of another account")
+        try:
+            with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as peer:
+                is_known = is_of_this_account(peer)
+        except OSError:  # no file is left to ask with
+            is_known = False
+        if not is_known:
+            self.cut("somebody of another account")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._until = 0.0
