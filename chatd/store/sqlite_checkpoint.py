@@ -22,8 +22,9 @@ from pathlib import Path
 
 from chatd.store.sqlite_link import connect, explain
 
-PAGES = 8_000
-"""So long may the log be before it is copied: 32 MiB. Many pages stand in it several times, and are copied once."""
+PAGES = 16_000
+"""So long may the log be before it is copied: 64 MiB. Many pages stand in it several times, and are copied once; and
+commits wait for the moment in which the disk takes in what was copied."""
 
 TRIES_MAX = 20
 """So often is the rest left to the thread; then the writer copies it."""

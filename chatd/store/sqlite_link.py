@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 BUSY_MILLISECONDS = 10_000  # another process may hold the lock for a checkpoint or a backup; longer is an outage
 STATEMENTS_CACHED = 256
-AUTOCHECKPOINT_PAGES = 16_000  # 64 MiB: only when `store.sqlite_checkpoint` has not been able to for long
+AUTOCHECKPOINT_PAGES = 32_000  # 128 MiB: only when `store.sqlite_checkpoint` has not been able to for long
 
 _EVERYBODY = (
     "PRAGMA foreign_keys = ON",
@@ -25,7 +25,7 @@ WRITING = (
     "PRAGMA synchronous = FULL",
     *_EVERYBODY,
     f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}",
-    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA journal_size_limit = 134217728",
     "PRAGMA temp_store = MEMORY",
     # Where SQLite is built to overwrite all that is deleted, every page of a settled journal would be written again.
     "PRAGMA secure_delete = FAST",
