@@ -126,9 +126,9 @@ def message(text: str, client_id: str = "") -> SendMessage:
     return SendMessage(id=client_id or f"client-{text:.20}".replace(" ", "-"), parts=[TextPart(text=text)])
 
 
-@pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    path = tmp_path / "chatd.db"
+@contextlib.asynccontextmanager
+async def set_scene(folder: Path) -> AsyncIterator[Scene]:
+    path = folder / "chatd.db"
     path.write_bytes(empty_database())
     made = Scene(path)
     store = SQLiteStore(path)
@@ -140,6 +140,12 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     made.visitor = Actor(kind="visitor", shop=made.shop.id, id="f" * 32)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with set_scene(tmp_path) as made:
+        yield made
 
 
 # ---------------------------------------------------------------- the ways and their order

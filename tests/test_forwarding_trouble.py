@@ -16,30 +16,18 @@ import pytest
 from chatd.dispatch import line_frames
 from chatd.dispatch.forwarding import ForwardingDispatch
 from chatd.dispatch.line_frames import Answers, FrameReader, Told
-from chatd.domain.people import Actor
 from chatd.live.bus import Publication
-from chatd.store.sqlite import SQLiteStore
 from chatd.store.sqlite_election import Election
 from chatd.web.app import open_chat
 from tests.clients import house_settings
-from tests.door import a_shop, empty_database, until
-from tests.test_forwarding import Scene
+from tests.door import empty_database, until
+from tests.test_forwarding import Scene, set_scene
 
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    path = tmp_path / "chatd.db"
-    path.write_bytes(empty_database())
-    made = Scene(path)
-    store = SQLiteStore(path)
-    await store.open()
-    try:
-        made.shop = await a_shop(store)
-    finally:
-        await store.close()
-    made.visitor = Actor(kind="visitor", shop=made.shop.id, id="f" * 32)
-    yield made
-    await made.close()
+    async with set_scene(tmp_path) as made:
+        yield made
 
 
 async def test_where_nothing_can_be_locked_chatd_starts_and_takes_turns(
