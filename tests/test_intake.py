@@ -169,7 +169,7 @@ def test_what_waits_in_line_is_bounded_and_no_deadline_runs_meanwhile(loop: str)
             assert here.house.connections == 1
             assert not here.house.sockets.opened
             # The line moves again, and whoever stood in it is served.
-            here.house.front.intake.reads_per_turn = PER_TURN  # type: ignore[union-attr]
+            here.house.front.intake.per_turn = PER_TURN  # type: ignore[union-attr]
             [last] = await here.connect(1)
             last.sendall(REQUEST)
             await turns_until(lambda: len(here.house.sockets.opened) == 2)

@@ -126,7 +126,7 @@ class FrontProtocol(HttpToolsProtocol):
             self._read(data)
         else:
             self._kept = data
-            self._front.intake.stand_in_line(self)
+            self._front.intake.put_off(self.read_on)
 
     def read_on(self) -> None:
         """The intake's side: it is this one's turn."""
