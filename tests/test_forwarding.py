@@ -401,6 +401,21 @@ async def test_who_does_not_read_is_cut(scene: Scene, monkeypatch: pytest.Monkey
     assert forwarder.aparts == 0
 
 
+async def test_who_connects_and_says_nothing_keeps_nobody_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatd.dispatch.leader.STRANGERS_MAX", 5)
+    leader, forwarder = await scene.leader_and_forwarder()
+    mute = [await scene.peer(leader.election.connect()) for _ in range(25)]
+    lines = leader.dispatch._leader
+    assert lines is not None
+    await asyncio.gather(*(peer.message() for peer in mute[:20]))
+    await until(lambda: len(lines._open) <= 6)
+    peer = await scene.peer(leader.election.connect())
+    assert isinstance(await peer.greeted(), Welcome)
+    assert lines.lines == 2
+    await forwarder.say("goes on", by=scene.visitor)
+    assert forwarder.aparts == 0
+
+
 @pytest.mark.parametrize("differs", ["rules", "clock"])
 async def test_another_version_and_another_clock_are_refused(scene: Scene, differs: str) -> None:
     leader, _ = await scene.leader_and_forwarder()

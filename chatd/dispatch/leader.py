@@ -6,8 +6,9 @@ committed, so that their followers hear of it whatever Redis does.
 * Nothing of a forwarder is begun that it may have given up by then (`line_frames.Calls.until`), and nothing that came
   after such a thing. It carries them out by itself, and this process may have been asleep.
 * Who does not read is cut at `UNREAD_BYTES_MAX`, who says nothing after `SILENT_SECONDS_MAX`, who says anything else
-  than a frame at once, and who is of another account before anything is read. What is under way for them is carried
-  out, and found as the first result by whoever repeats it.
+  than a frame at once, who connects and says nothing when `STRANGERS_MAX` others do, and who is of another account
+  before anything is read. What is under way for them is carried out, and found as the first result by whoever repeats
+  it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from chatd.live.bus import Publication
 from chatd.store.sqlite_election import is_of_this_account
 
 LINES_MAX = 256
+STRANGERS_MAX = 64
+"""Lines that have not said hello. Who means to forward says it with the first write, so it is the oldest that goes."""
+
 BEAT_SECONDS = 0.5
 """Between two signs of life, when there is nothing else to say."""
 
@@ -57,6 +61,7 @@ class Leader:
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.AbstractServer | None = None
         self._open: set[ServedLine] = set()
+        self._strangers: dict[ServedLine, None] = {}  # in the order in which they came
         self._welcomed: set[ServedLine] = set()
         self._events: list[tuple[str, list[Publication]]] = []
         self._will_flush = False
@@ -116,9 +121,15 @@ class Leader:
 
     def opened(self, line: ServedLine) -> None:
         self._open.add(line)
+        self._strangers[line] = None
+        if len(self._strangers) > STRANGERS_MAX:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.cut("")
 
     def lost(self, line: ServedLine) -> None:
         self._open.discard(line)
+        self._strangers.pop(line, None)
         self._welcomed.discard(line)
         if not self._open:
             self._emptied.set()
@@ -131,6 +142,7 @@ class Leader:
             return "the leader goes by another clock"
         if len(self._welcomed) >= LINES_MAX:
             return f"the leader has {LINES_MAX} lines already"
+        self._strangers.pop(line, None)
         self._welcomed.add(line)
         return ""
 
