@@ -26,6 +26,7 @@ from chatd.domain.people import Actor
 from chatd.errors import MalformedFrame, NotFound, Temporary
 from chatd.live.bus import Publication
 from chatd.metrics import Metrics
+from chatd.store.contract import Transaction
 from chatd.store.shops import Shop
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.sqlite_election import Election
@@ -58,6 +59,11 @@ class Door:
             metrics=Metrics(),
             in_doubt=self.doubted.append,
         )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its own writer has answered everything."""
+        return not self.store._writer._unanswered  # type: ignore[union-attr]
 
     def _ring(self, _shop: str, publications: Sequence[Publication]) -> None:
         self.rung += [one.number for one in publications]
@@ -200,21 +206,47 @@ async def test_what_came_before_the_line_is_answered_before_anything_goes_over_i
         await until(lambda: forwarder.dispatch.forwards)
         later = [forwarder.say(f"{number}", by=scene.visitor) for number in range(3, 6)]
         await asyncio.sleep(0)
-        assert not leader.store._writer._unanswered, "nothing has gone over it"  # type: ignore[union-attr]
+        assert leader.is_idle, "nothing has gone over it"
     await asyncio.gather(*first, *later)
     assert await scene.texts(forwarder) == ["0", "1", "2", "3", "4", "5"]
     assert forwarder.rung and forwarder.heard, "some were rung for, and some were told"
+
+
+async def test_who_writes_all_the_time_beside_it_does_not_keep_a_command_from_the_line(scene: Scene) -> None:
+    """As many logins, or a courier with much to do: the writer is never idle."""
+    leader, forwarder = await scene.door(), await scene.door()
+    leader.dispatch.start()
+    await until(lambda: leader.dispatch.leads)
+    goes_on = True
+
+    async def nothing(_: Transaction) -> None:
+        pass
+
+    def again(*_: Any) -> None:
+        if goes_on:
+            forwarder.store.submit(nothing, again)
+
+    again()
+    first = forwarder.say("first", by=scene.visitor)
+    forwarder.dispatch.start()
+    await until(lambda: forwarder.dispatch.forwards)
+    held = forwarder.say("held", by=scene.visitor)
+    await until(lambda: forwarder.dispatch._way is forwarder.dispatch._line)
+    assert not forwarder.is_idle
+    await asyncio.gather(first, held)
+    goes_on = False
+    assert await scene.texts(forwarder) == ["first", "held"]
 
 
 async def test_what_is_under_way_when_the_line_breaks_is_carried_out_here_once_and_in_order(scene: Scene) -> None:
     leader, forwarder = await scene.leader_and_forwarder()
     with scene.locked():
         passed_on = [forwarder.say(f"{number}", by=scene.visitor) for number in range(5)]
-        await until(lambda: not leader.store.is_idle)
+        await until(lambda: not leader.is_idle)
         assert forwarder.dispatch._line is not None
         forwarder.dispatch._line.cut("broken by the test")
         after = [forwarder.say(f"{number}", by=scene.visitor) for number in range(5, 8)]
-        await until(lambda: not forwarder.store.is_idle)
+        await until(lambda: not forwarder.is_idle)
     answers = await asyncio.gather(*passed_on, *after)
     assert [answer["position"] for answer in answers] == list(range(1, 9))
     assert await scene.texts(forwarder) == [f"{number}" for number in range(8)]
@@ -227,7 +259,7 @@ async def test_a_leader_that_leaves_answers_all_and_the_other_takes_over(scene: 
     leader, forwarder = await scene.leader_and_forwarder()
     with scene.locked():
         said = [forwarder.say(f"{number}", by=scene.visitor) for number in range(10)]
-        await until(lambda: not leader.store.is_idle)
+        await until(lambda: not leader.is_idle)
         closing = asyncio.ensure_future(leader.dispatch.close())
         said += [forwarder.say(f"{number}", by=scene.visitor) for number in range(10, 20)]
         await until(lambda: forwarder.dispatch._way is not forwarder.dispatch._line)
@@ -273,7 +305,7 @@ async def test_too_much_under_way_is_refused_as_temporary(scene: Scene, monkeypa
     leader, forwarder = await scene.leader_and_forwarder()
     with scene.locked():
         said = [forwarder.say(f"{number}", by=scene.visitor) for number in range(3)]
-        await until(lambda: not leader.store.is_idle)
+        await until(lambda: not leader.is_idle)
         with pytest.raises(Temporary):
             await forwarder.say("one too many", by=scene.visitor)
     await asyncio.gather(*said)
@@ -304,14 +336,14 @@ async def test_what_is_held_while_the_leader_leaves_comes_after_what_was_passed_
     leader, forwarder = await scene.leader_and_forwarder()
     with scene.locked():
         said = [forwarder.say(f"{number}", by=scene.visitor) for number in range(5)]
-        await until(lambda: not leader.store.is_idle)
+        await until(lambda: not leader.is_idle)
         closing = asyncio.ensure_future(leader.dispatch.close())
         await until(lambda: forwarder.dispatch._way is not forwarder.dispatch._line)
         said += [forwarder.say(f"{number}", by=scene.visitor) for number in range(5, 10)]
         await asyncio.sleep(0)
         assert forwarder.dispatch._line is not None
         forwarder.dispatch._line.cut("broken by the test")
-        await until(lambda: not forwarder.store.is_idle)
+        await until(lambda: not forwarder.is_idle)
     await asyncio.gather(*said, closing)
     assert await scene.texts(forwarder) == [f"{number}" for number in range(10)]
 

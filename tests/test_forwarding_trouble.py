@@ -106,12 +106,12 @@ async def test_readers_do_not_keep_a_leader_that_leaves(scene: Scene) -> None:
     assert line is not None
     with scene.locked():
         said = forwarder.say("under way", by=scene.visitor)
-        await until(lambda: not leader.store.is_idle)
+        await until(lambda: not leader.is_idle)
         closing = asyncio.ensure_future(leader.dispatch.close())
         await until(lambda: line.is_leaving)
         under_way = len(line._under_way)
         reading = asyncio.ensure_future(forwarder.store._settle_for_a_reader())
-        await until(lambda: not forwarder.store.is_idle)  # its own writer is asked
+        await until(lambda: not forwarder.is_idle)  # its own writer is asked
         assert len(line._under_way) == under_way
     await asyncio.gather(said, reading, closing)
 

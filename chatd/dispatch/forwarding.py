@@ -57,7 +57,6 @@ REFUSED_SECONDS = 5.0
 UNABLE_SECONDS = 10.0
 """At most so long, by chance, until a process that could not be reached as the leader tries again."""
 
-IDLE_LOOK_SECONDS = 0.001
 LOOK_SECONDS = 0.5
 LEAVE_SECONDS_MAX = 3.0
 
@@ -75,6 +74,10 @@ def rules_of(circumstances: Circumstances) -> bytes:
         circumstances.digest_wait_ms_max,
     )
     return hashlib.sha256(repr(rules).encode()).digest()
+
+
+async def _mark(_tx: Transaction) -> None:
+    """Nothing: that it is answered says that all before it is."""
 
 
 class _Held:
@@ -233,12 +236,18 @@ class ForwardingDispatch(Dispatch):
         self._begin_to_forward(line)
 
     def _begin_to_forward(self, line: Line) -> None:
-        """As soon as all that went to this process's own writer has been answered."""
+        """As soon as all that has gone to this process's own writer is answered. A mark behind it tells: that the
+        writer had nothing to do at all might never be, for logins and the courier go there, too."""
+        if line is not self._line:
+            return
+        try:
+            self._shared.submit(_mark, lambda _result, _error: self._forward_held(line))
+        except Temporary:  # as many wait for the writer as may
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._begin_to_forward, line)
+
+    def _forward_held(self, line: Line) -> None:
         held = self._way
         if line is not self._line or not isinstance(held, _Held) or line.is_leaving:
-            return
-        if not self._shared.is_idle:
-            asyncio.get_running_loop().call_later(IDLE_LOOK_SECONDS, self._begin_to_forward, line)
             return
         self._way = line
         for call in held.calls:

@@ -49,14 +49,9 @@ class SQLiteStore(Store):
             raise explain(error) from error
 
     def submit(self, job: Job[Any], done: Done, *, shop: str | None = None) -> None:
-        """One job writes at a time, whichever shop it is of."""
+        """One job writes at a time, whichever shop it is of, and they are answered in the order in which they came."""
         assert self._writer is not None, "the store is not open"
         self._writer.submit(job, done)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether all that was submitted has been answered."""
-        return self._writer is None or self._writer.is_idle
 
     def keep_journal(self, keep: bool) -> None:
         """Whether commits go into the journal first, although the file is shared. It is always right, and only worth it

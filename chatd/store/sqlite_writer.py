@@ -120,11 +120,6 @@ class Writer:
         self._arrived.append((job, done))
         self._unanswered += 1
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether all that was submitted has been answered."""
-        return not self._unanswered
-
     async def settle(self) -> None:
         """Return when all that was committed before stands in its tables. Raises `StoreUnavailable`, `Temporary`."""
         settled: asyncio.Future[None] = self._loop.create_future()
