@@ -21,7 +21,7 @@ from chatd.store.sqlite_election import Election
 from chatd.web.app import open_chat
 from tests.clients import house_settings
 from tests.door import empty_database, until
-from tests.test_forwarding import Scene, set_scene
+from tests.forwarders import Scene, set_scene
 
 
 @pytest.fixture
