@@ -207,6 +207,29 @@ async def test_a_leader_that_is_stopped_is_given_up_and_comes_back(cluster: Clus
     assert cluster.rows("SELECT count(*) FROM events WHERE record LIKE '%stopped-00000%'") == [(3,)]
 
 
+async def test_a_node_whose_leader_is_stopped_ends_in_order_and_in_time(cluster: Cluster) -> None:
+    """What it has passed on, and nobody has answered, it carries out itself before it ends."""
+    leader = await cluster.leader()
+    forwarder = cluster.nodes[1 - leader]
+    customer = await cluster.customer(1 - leader)
+    assert (await customer.say("before"))["type"] == "ack"
+    await until(lambda: is_settled(cluster.database), seconds=20)
+    cluster.nodes[leader].send(signal.SIGSTOP)
+    try:
+        before = forwarder.number("chatd_forwarded_total")
+        assert before is not None
+        said = [{"type": "text", "text": "on the way"}]
+        for number in range(5):
+            await customer.send({"type": "send_message", "id": f"ending-{number:06}", "parts": said})
+        await until(lambda: (forwarder.number("chatd_forwarded_total") or 0.0) >= before + 5)
+        assert await asyncio.to_thread(forwarder.end, signal.SIGTERM) == 0, "it has not been killed"
+        assert cluster.rows("SELECT count(*) FROM events WHERE record LIKE '%ending-00000%'") == [(5,)]
+    finally:
+        cluster.nodes[leader].send(signal.SIGCONT)
+        forwarder.start()
+    assert await cluster.leader() == leader
+
+
 async def test_a_leader_that_ends_in_order_hands_over_without_an_error(cluster: Cluster) -> None:
     leader = await cluster.leader()
     forwarder = 1 - leader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -345,3 +346,30 @@ async def test_a_job_may_wait_for_its_transaction_only() -> None:
 
     with pytest.raises(AssertionError, match="awaited something"):
         drive(waits())
+
+
+async def test_closing_waits_for_a_locked_database_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end would take the whole patience for each batch, and once more for the journal."""
+    monkeypatch.setattr(module, "BATCH_JOBS_MAX", 10)
+    connect = link_module.connect
+
+    def connect_impatiently(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("PRAGMA busy_timeout = 100")
+        return connection
+
+    monkeypatch.setattr(module, "connect", connect_impatiently)
+    path = tmp_path / "chatd.db"
+    closing = SQLiteStore(path)
+    await closing.open()
+    refusals: list[BaseException | None] = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        for number in range(95):
+            closing.submit(adding(f"{number}"), lambda _, error: refusals.append(error))
+        await closing.close()
+        await until(lambda: len(refusals) == 95)
+    assert all(isinstance(refusal, StoreUnavailable) for refusal in refusals)
+    assert len([line for line in caplog.messages if "locked" in line]) == 1

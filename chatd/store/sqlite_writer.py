@@ -78,6 +78,14 @@ async def _settled(tx: Transaction) -> None:
     tx.write_out()
 
 
+def _shutting_down() -> StoreUnavailable:
+    return StoreUnavailable("not stored: chatd is shutting down; try again")
+
+
+def _refused(batch: list[Waiting]) -> list[Outcome]:
+    return [(done, None, _shutting_down()) for _, done in batch]
+
+
 class Writer:
     """See the module's text. Everything but `_run` and what it calls belongs to the loop's thread. `is_shared` may be
     changed at any time: other processes write all the time, too."""
@@ -111,7 +119,7 @@ class Writer:
 
     def submit(self, job: Job[Any], done: Done) -> None:
         if self._closing:
-            raise StoreUnavailable("not stored: chatd is shutting down; try again")
+            raise _shutting_down()
         if self._unanswered >= QUEUE_JOBS_MAX:
             raise Temporary(f"{QUEUE_JOBS_MAX} writes are waiting already; try again")
         if not self._arrived:
@@ -155,7 +163,7 @@ class Writer:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        last = False
+        last = is_given_up = False
         batch: list[Waiting] = []
         waiting: list[Waiting] = []
         while not last or waiting:
@@ -163,13 +171,15 @@ class Writer:
             last = last or self._take(waiting)
             batch, waiting = waiting[:BATCH_JOBS_MAX], waiting[BATCH_JOBS_MAX:]
             if batch:
-                outcomes = self._commit(batch)
+                outcomes = _refused(batch) if is_given_up else self._commit(batch)
+                # A database that is locked is waited for once at the end: each batch would take the whole patience.
+                is_given_up = self._closing and self._connection is None
                 self.batches += 1
                 self.jobs += len(batch)
                 with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
                     self._loop.call_soon_threadsafe(self._hand_back, outcomes)
                 self._checkpointer.look()
-        while not self._journal.is_settled and self._settle_slice():
+        while self._connection is not None and not self._journal.is_settled and self._settle_slice():
             pass
         self._checkpointer.close()
         if self._connection is not None:
