@@ -20,8 +20,10 @@ from chatd.web.tokens import hash_token, make_reply_token
 from chatd.web.upkeep import check_sessions_now
 from chatd.web.welcome import MISSED_READ_AT_ONCE
 from chatd.wire.codes import CloseCode
+from chatd.wire.protocol import Side
 from tests.clients import SECRET, SHOP_ORIGIN, Client, House, Talker, opened_house
 from tests.door import until
+from tests.peers import MAY, SAMPLES, SIDES, sample
 
 
 @pytest.fixture
@@ -342,6 +344,17 @@ async def test_a_bad_frame_is_answered_and_the_connection_lives(house: House, pa
     if '"id": "client-01"' in payload:
         assert error["id"] == "client-01"
     assert (await customer.say("still here"))["type"] == "ack"
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_whatever_one_may_say_is_worked_off(house: House, side: Side) -> None:
+    client = await (house.customer() if side == "customer" else house.agent())
+    answered = {f"{kind}-1" for kind in MAY[side] if "id" in SAMPLES[kind]}
+    for kind in sorted(MAY[side]):
+        await client.send(sample(kind, **({"id": f"{kind}-1"} if "id" in SAMPLES[kind] else {})))
+    while answered:
+        answered.discard((await client.receive()).get("id"))
+    assert (await client.say("still here"))["type"] in ("ack", "error")
 
 
 async def test_whoever_sends_nothing_but_rubbish_is_closed(house: House) -> None:

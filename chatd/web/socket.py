@@ -12,8 +12,18 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from typing import Any
 
-from chatd.domain.commands import Command, Query, SetActive, SetTyping
+from chatd.domain.commands import (
+    CUSTOMER_COMMANDS,
+    CUSTOMER_QUERIES,
+    STAFF_COMMANDS,
+    STAFF_QUERIES,
+    Command,
+    Query,
+    SetActive,
+    SetTyping,
+)
 from chatd.domain.people import Actor
 from chatd.errors import ChatError, NotAuthenticated, Temporary
 from chatd.live.hub import Chunk
@@ -133,27 +143,19 @@ class SocketProtocol(Connection):
             self.close(CloseCode.UNSUPPORTED_DATA, f"chatd.v1.{self.codec} does not use this kind of frame")
             return
         outcome = self._protocol.receive(payload, self._heard_at)
-        if outcome is None:
-            return
-        if isinstance(outcome, Command):
-            self._carry_out(outcome)
-        elif isinstance(outcome, Reply):
-            self.send(outcome.frame)
-        elif isinstance(outcome, Query):
-            self._ask(outcome)
-        elif isinstance(outcome, SetTyping):
-            self._signal_typing(outcome)
-        elif isinstance(outcome, SetActive):
-            self._set_active(outcome)
-        elif isinstance(outcome, Close):
-            if outcome.frame:
-                self.send(outcome.frame)
-            self.close(outcome.code, outcome.reason)
-        elif isinstance(outcome, Hello):
-            self._greet(outcome)
+        if outcome is not None:
+            _WAYS[type(outcome)](self, outcome)
 
     def allows_control(self) -> Close | None:
         return self._protocol.receive_control(self._heard_at)
+
+    def _reply(self, reply: Reply) -> None:
+        self.send(reply.frame)
+
+    def _end(self, close: Close) -> None:
+        if close.frame:
+            self.send(close.frame)
+        self.close(close.code, close.reason)
 
     def _carry_out(self, command: Command) -> None:
         assert self.actor is not None
@@ -316,3 +318,15 @@ class SocketProtocol(Connection):
             return
         if conversation is None or self.actor.conversation in (None, conversation):
             self.send(frame)
+
+
+_WAYS: dict[type, Callable[[SocketProtocol, Any], None]] = {
+    **dict.fromkeys(CUSTOMER_COMMANDS + STAFF_COMMANDS, SocketProtocol._carry_out),
+    **dict.fromkeys(CUSTOMER_QUERIES + STAFF_QUERIES, SocketProtocol._ask),
+    SetTyping: SocketProtocol._signal_typing,
+    SetActive: SocketProtocol._set_active,
+    Hello: SocketProtocol._greet,
+    Reply: SocketProtocol._reply,
+    Close: SocketProtocol._end,
+}
+"""What is done about each outcome of `ServerProtocol.receive`."""
