@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ class Node:
             "CHATD_METRICS_TOKEN": METRICS_TOKEN,
             **environ,
         }
+        self.root = ROOT
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +67,7 @@ class Node:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "chatd", "serve", *self._arguments], cwd=ROOT, env=self.environment
+            [sys.executable, "-m", "chatd", "serve", *self._arguments], cwd=self.root, env=self.environment
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -77,6 +79,9 @@ class Node:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=10) as answer:
                 return {"status": "", **json.load(answer)}
+        except urllib.error.HTTPError as failing:
+            with failing:
+                return {"status": "", **json.load(failing)}
         except OSError:
             return {}
 

@@ -16,7 +16,7 @@ from chatd.config import Settings
 from chatd.errors import StoreUnavailable
 from chatd.store import migrations
 from chatd.store.migrations import WrongSchema, check, latest, migrate
-from chatd.store.schema import metadata
+from chatd.store.schema import REVISION, metadata
 
 STEPS = [
     step.revision for step in reversed(list(ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()))
@@ -49,6 +49,7 @@ def test_a_database_that_is_up_to_date_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_steps_are_numbered_files_in_one_line() -> None:
     assert [f"{number:04}" for number in range(1, len(STEPS) + 1)] == STEPS
+    assert f"{REVISION:04}" == latest()
 
 
 @pytest.mark.parametrize("step", [None, *STEPS[:-1]])

@@ -45,6 +45,7 @@ from chatd.errors import ChatError, Temporary
 from chatd.live.bus import Publication
 from chatd.metrics import Metrics
 from chatd.store.contract import Transaction
+from chatd.store.schema import REVISION
 from chatd.store.sqlite import SQLiteStore
 from chatd.store.sqlite_election import Election
 
@@ -69,6 +70,7 @@ def rules_of(circumstances: Circumstances) -> bytes:
     rules = (
         LINE_VERSION,
         __version__,
+        REVISION,
         circumstances.limits,
         circumstances.digest_quiet_ms,
         circumstances.digest_wait_ms_max,
@@ -287,20 +289,21 @@ class ForwardingDispatch(Dispatch):
     # ------------------------------------------------------------------ taking part
 
     def start(self) -> None:
-        """From now on this process leads or forwards, when it can."""
+        """From now on this process leads or forwards, when it can and as long as it may write."""
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        while True:
+        while not self._shared.is_outdated:
             try:
                 pause = await (self._lead() if self._election.stand() else self._forward())
             except Exception as error:  # noqa: BLE001 - only time is lost: it writes by itself until that is over
                 self._log_once(logging.WARNING, f"it takes turns: {getattr(error, 'strerror', None) or error}")
                 pause = UNABLE_SECONDS * random.uniform(0.5, 1.0)
             await asyncio.sleep(pause)
+        self._log_once(logging.ERROR, "a newer chatd has changed the database; it must be restarted")
 
     async def _lead(self) -> float:
-        """For ever. Raises `OSError` when this process cannot be reached, and does not lead then."""
+        """As long as it may write. Raises `OSError` when this process cannot be reached, and does not lead then."""
         leader = Leader(self._carry_out_for, self._rules)
         try:
             await leader.listen(self._election.listen())
@@ -310,9 +313,24 @@ class ForwardingDispatch(Dispatch):
         self._leader = leader
         self._election.come_near()
         self._log_once(logging.INFO, "it writes for all")
-        while True:
+        while not self._shared.is_outdated:
             self._look_whether_all_are_near()
             await asyncio.sleep(LOOK_SECONDS)
+        await self._stop_leading()
+        return 0.0
+
+    async def _stop_leading(self) -> None:
+        """In good order: what is under way is answered."""
+        if self._leader is None:
+            return
+        await self._leader.close()
+        self._leader = None
+        self._election.go_apart()
+        self._shared.keep_journal(False)
+        with contextlib.suppress(ChatError):
+            await self._shared.settle()  # now, and not in the middle of the next leader's first second
+        self._election.stop_listening()
+        self._election.resign()
 
     async def _forward(self) -> float:
         """Until the line is lost, or at once if there is none to be had. Returns when to try again, in seconds."""
@@ -346,14 +364,7 @@ class ForwardingDispatch(Dispatch):
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        if self._leader is not None:
-            await self._leader.close()
-            self._leader = None
-            self._election.go_apart()
-            self._shared.keep_journal(False)
-            with contextlib.suppress(ChatError):
-                await self._shared.settle()  # now, and not in the middle of the next leader's first second
-            self._election.stop_listening()
+        await self._stop_leading()
         line = self._line
         if line is not None:
             self.leaving(line)

@@ -27,6 +27,9 @@ from sqlalchemy import (
     text,
 )
 
+REVISION = 4
+"""Of these tables: the newest step in `store.migrations.versions`."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

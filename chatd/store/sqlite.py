@@ -53,6 +53,11 @@ class SQLiteStore(Store):
         assert self._writer is not None, "the store is not open"
         self._writer.submit(job, done)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a newer chatd has changed the database, so that this process may not write any more."""
+        return self._writer is not None and self._writer.is_outdated
+
     def keep_journal(self, keep: bool) -> None:
         """Whether commits go into the journal first, although the file is shared. It is always right, and only worth it
         while hardly any other process writes."""

@@ -35,6 +35,12 @@ LOOKING = (*_EVERYBODY, "PRAGMA cache_spill = OFF")
 """For a transaction that writes in memory alone, and is undone."""
 
 
+class NewerDatabase(sqlite3.DatabaseError):
+    """A newer chatd has changed the database, and this one may not write to it any more."""
+
+    sqlite_errorname = "CHATD_NEWER_DATABASE"
+
+
 def connect(path: Path, pragmas: tuple[str, ...] = WRITING) -> sqlite3.Connection:
     """A connection that has been told these, and may be handed from thread to thread. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(
@@ -71,6 +77,7 @@ def explain(error: sqlite3.Error) -> StoreUnavailable:
         "SQLITE_NOTADB": "the database is damaged",
         "SQLITE_IOERR": "the disk reports an error",
         "SQLITE_CANTOPEN": "the database cannot be opened",
+        NewerDatabase.sqlite_errorname: "a newer chatd has changed the database, and this process must be restarted",
     }
     reason = next((text for prefix, text in reasons.items() if name.startswith(prefix)), "the database failed")
     return StoreUnavailable(f"not stored: {reason}; try again", reason=reason)

@@ -16,6 +16,9 @@
 5. When the database itself fails (disk full, read-only, I/O error, locked for too long) the whole batch is undone and
    each of its jobs gets `StoreUnavailable`. The connection is thrown away and opened anew, for after a failed sync the
    state of the pages in memory is unknown: trying the sync again and believing it is how databases have lost data.
+6. When somebody else has written, that may have been the migration to a schema in which this chatd may not write. Then
+   it never does again: a row of the old kind, or an entry of the journal that nothing can carry out, would be worse
+   than a refusal.
 """
 
 from __future__ import annotations
@@ -33,9 +36,10 @@ from typing import Any
 from chatd.errors import StoreUnavailable, Temporary
 from chatd.store.contract import ConstraintBroken, Done, Job, Transaction
 from chatd.store.memory import Memory
+from chatd.store.schema import REVISION
 from chatd.store.sqlite_checkpoint import Checkpointer
 from chatd.store.sqlite_journal import Journal, make_table
-from chatd.store.sqlite_link import connect, drive, explain
+from chatd.store.sqlite_link import NewerDatabase, connect, drive, explain
 from chatd.store.sqlite_transaction import WriteTransaction
 
 BATCH_JOBS_MAX = 1_000
@@ -59,6 +63,8 @@ message waits that comes just then."""
 SETTLE_SECONDS = 0.05
 """After so long without a write the rest is settled, however little it is. While a crowd writes, nothing is settled
 before: the journal fills to its bound, for the more is settled together, the fewer pages each message costs."""
+
+NO_VERSION = -1
 
 SETTLE_AGAIN_SECONDS = 5.0
 """When settling fails, the next attempt waits so long."""
@@ -107,8 +113,9 @@ class Writer:
         self._checkpointer = Checkpointer(path)
         self._settle_at = 0.0
         self._crowd = 0  # jobs of the last batch, if they were many
-        self._version = 0
+        self._version = NO_VERSION  # of the database, as this connection has seen it last
         self._closing = False
+        self.is_outdated = False
         self.batches = 0
         self.jobs = 0
 
@@ -120,6 +127,8 @@ class Writer:
     def submit(self, job: Job[Any], done: Done) -> None:
         if self._closing:
             raise _shutting_down()
+        if self.is_outdated:
+            raise explain(NewerDatabase())
         if self._unanswered >= QUEUE_JOBS_MAX:
             raise Temporary(f"{QUEUE_JOBS_MAX} writes are waiting already; try again")
         if not self._arrived:
@@ -189,7 +198,7 @@ class Writer:
         """What arrives next. Until then the journal is settled, and the log copied."""
         if self._connection is not None and self._queue.empty():
             self._checkpointer.finish(self._connection)
-        while not self._journal.is_settled:
+        while not self._journal.is_settled and not self.is_outdated:
             is_due = self._journal.rows >= SLICE_ROWS and not self._crowd
             pause = max(
                 0.0 if is_due or not self._journal.is_known else SETTLE_SECONDS,
@@ -225,6 +234,7 @@ class Writer:
 
     def _connect(self) -> sqlite3.Connection:
         self._connection = connect(self._path)
+        self._version = NO_VERSION
         make_table(self._connection)
         return self._connection
 
@@ -279,6 +289,7 @@ class Writer:
         # Asked inside, when nobody else can write any more until the commit.
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
+            self._require_known()
             self._version = version
             self._journal.forget()
         has_forgotten = self._memory.begin(version)
@@ -287,6 +298,14 @@ class Writer:
             # What is in the journal and not in memory is nowhere where a job would look.
             transaction.settle()
         return transaction
+
+    def _require_known(self) -> None:
+        """Raises `NewerDatabase`. Asked inside, too: who migrates holds the lock until the new number is written."""
+        assert self._connection is not None
+        oldest: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if oldest > REVISION:
+            self.is_outdated = True
+            raise NewerDatabase
 
     def _commit_together(self, connection: sqlite3.Connection, batch: list[Waiting]) -> list[Outcome]:
         """Raises `_RunApart`."""

@@ -4,6 +4,10 @@ A start does this by itself (`chatd serve`), `chatd migrate` does it without sta
 `versions`; what a released step does is never changed afterwards. On SQLite the copy is made by the database's own
 backup function, which gives a whole file even while others write. On PostgreSQL none is made: the server undoes a step
 that fails, and what was there is in its operator's backups.
+
+A step says whether a chatd that does not know it may go on writing (`older_may_write`): where it only adds, processes
+of both versions write in turns until all are new. On SQLite the newest step that forbids it is left as the database's
+`user_version`; the writer of an older process looks there before it writes after somebody else (`sqlite_writer`).
 """
 
 from __future__ import annotations
@@ -157,6 +161,12 @@ def _take_steps(connection: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
+def _oldest_writer(connection: Connection) -> int:
+    """The newest of the steps taken that no older chatd may follow; 0 if there is none."""
+    steps = ScriptDirectory(str(Path(__file__).parent)).walk_revisions("base", _revision(connection) or "base")
+    return max((int(step.revision) for step in steps if not step.module.older_may_write), default=0)
+
+
 def _upgrade(connection: Connection, revision: str = "head") -> None:
     """On SQLite, in a transaction of its own."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -166,6 +176,7 @@ def _upgrade(connection: Connection, revision: str = "head") -> None:
         if isinstance(driver, sqlite3.Connection) and has_table(driver):
             replay(driver)
         _take_steps(connection, revision)
+        connection.exec_driver_sql(f"PRAGMA user_version = {_oldest_writer(connection)}")
         write_estimates(connection)
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")

@@ -11,6 +11,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+older_may_write = True
 
 
 def upgrade() -> None:
