@@ -17,6 +17,7 @@ from chatd.domain.events import (
     Author,
     ConversationStarted,
     CustomerCard,
+    CustomerLeft,
     Event,
     Message,
     MessageSent,
@@ -53,6 +54,7 @@ class OutboxWorld:
         self.shop = shop
         self.now = NOW
         self.online: set[str] = set()
+        self.hears_all = True
         self.told: list[Event] = []
         self.settled = 0
         self.heard = asyncio.Event()
@@ -65,8 +67,8 @@ class OutboxWorld:
     def clock(self) -> int:
         return self.now
 
-    def is_online(self, shop: str, customer: str) -> bool:
-        return customer in self.online
+    def is_online(self, shop: str, customer: str, here: bool) -> bool:
+        return customer in self.online or (here and not self.hears_all)
 
     def tells(self) -> list[str]:
         """What staff have been told, as words."""
@@ -169,12 +171,15 @@ class OutboxWorld:
 
     async def leave(self, thread: Thread) -> list[MailRow]:
         self.online.discard(thread.customer)
-        rows = await self.store.write(
-            lambda tx: mails.queue_waiting(
+        left = CustomerLeft(at=self.now, customer=thread.customer, conversation=thread.conversation)
+
+        async def job(tx: Transaction) -> list[MailRow]:
+            await self._record(tx, left)
+            return await mails.queue_waiting(
                 tx, shop_id=self.shop.id, customer_id=thread.customer, now=self.now, quiet_ms=QUIET_MS
             )
-        )
-        return self._tell(*rows)
+
+        return self._tell(*await self.store.write(job))
 
     async def settle(self, shop: str, fact: SettleMail) -> None:
         """What `dispatch` does with the courier's word."""

@@ -73,6 +73,7 @@ def a_digest(**fields: object) -> Digest:
         seen_by_customer=1,
         messages=said("Yes, three of them."),
         left_out=0,
+        here=False,
         references=[],
         capped=False,
     )

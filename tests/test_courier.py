@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatd.domain.events import MailFailed
-from chatd.domain.notices import LIFETIME_MS, MINUTE_MS, UNVERIFIED_CUSTOMERS_PER_DAY_MAX
+from chatd.domain.notices import LIFETIME_MS, MINUTE_MS, UNHEARD_MS_MAX, UNVERIFIED_CUSTOMERS_PER_DAY_MAX
 from chatd.notify.courier import BAD_RECIPIENT, LOOK_SECONDS_MAX, NO_SENDER, NO_SERVER, WORKERS
 from chatd.notify.links import open_link
 from chatd.store.contract import Store
@@ -126,6 +126,29 @@ async def test_a_customer_whose_leaving_nobody_saw_is_not_forgotten(world: Outbo
     world.now += QUIET_MS
     async with running(a_courier(world, sink.port)):
         await told(world, "MailQueued", "MailSent")
+
+
+async def test_who_is_written_down_as_here_gets_no_mail_of_a_node_that_is_cut_off_for_a_while(
+    world: OutboxWorld, sink: Sink
+) -> None:
+    """They are on another node, which cannot tell: Redis is away. That node may have died, too."""
+    world.hears_all = False
+    gone, stays = await world.customer(email="gone@example.com"), await world.customer(email="stays@example.com")
+    await world.reply(gone)
+    await world.reply(stays)
+    await world.leave(gone)
+    world.online.clear()
+    world.now += QUIET_MS
+    async with running(a_courier(world, sink.port)) as courier:
+        await sink.wait_for(1)
+        assert [mail["To"] for mail in sink.received] == ["gone@example.com"], "whose leaving was written down"
+        assert [row.state for row in await world.mails_of(stays)] == ["waiting"]
+        world.now += UNHEARD_MS_MAX
+        courier.poke()
+        await told(world, "MailQueued", "MailSent", "MailQueued")
+        world.now += UNHEARD_MS_MAX
+        courier.poke()
+        await sink.wait_for(2)
 
 
 async def test_nothing_is_sent_before_customers_could_come_back_after_a_start(world: OutboxWorld, sink: Sink) -> None:

@@ -91,6 +91,29 @@ async def test_with_redis_dead_the_followers_of_both_nodes_are_told_and_read_not
     await cluster.until_health("ok", seconds=20)
 
 
+async def test_with_redis_dead_a_customer_of_another_node_is_mailed_when_they_leave_and_not_before(
+    cluster: Cluster,
+) -> None:
+    """The leader decides for all, and has not heard for too long who is at the other node: it goes by the log."""
+    leader = await cluster.leader()
+    agent, customer = await cluster.agent(leader), await cluster.customer(1 - leader)
+    mia = (await agent.signal("presence", online=True))["customer"]
+    assert (await customer.ask("introduce", name="Mia", email="mia@example.com"))["type"] == "ack"
+    conversation = (await customer.say("hello"))["result"]["conversation"]
+    query = f"SELECT state FROM mails WHERE conversation_id = '{conversation}'"
+    cluster.redis.kill()
+    try:
+        await agent.signal("presence", customer=mia, online=False)
+        assert (await agent.say("good morning", conversation))["type"] == "ack"
+        assert await asyncio.to_thread(cluster.rows, query) == [("waiting",)]
+        await customer.close()
+        assert (await agent.event("customer_left"))["customer"] == mia
+        assert await asyncio.to_thread(cluster.rows, query) == [("queued",)]
+    finally:
+        cluster.redis.start()
+    await cluster.until_health("ok", seconds=20)
+
+
 async def test_a_leader_that_is_killed_under_load_loses_doubles_and_shuffles_nothing(cluster: Cluster) -> None:
     for _ in range(2):
         leader = await cluster.leader()

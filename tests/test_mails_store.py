@@ -308,7 +308,8 @@ async def test_one_that_waited_is_found_when_nobody_saw_the_customer_leave(world
     await world.reply(thread)
     assert await world.store.read(lambda tx: outbox.find_waiting(tx, now=world.now, limit=10)) == []
     world.now += QUIET_MS
-    [row] = await world.store.read(lambda tx: outbox.find_waiting(tx, now=world.now, limit=10))
+    [(row, here)] = await world.store.read(lambda tx: outbox.find_waiting(tx, now=world.now, limit=10))
+    assert here
     await world.store.write(lambda tx: outbox.look_again(tx, [row], due_at=world.now + 60_000))
     assert await world.store.read(lambda tx: outbox.find_waiting(tx, now=world.now, limit=10)) == []
     queued = await world.store.write(

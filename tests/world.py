@@ -43,7 +43,7 @@ class World:
             self._publish,
             Circumstances(
                 limits=Limits(),
-                is_online=lambda _, customer: customer in self.online,
+                is_online=lambda _, customer, __: customer in self.online,
                 clock=lambda: self.now,
                 new_id=lambda: f"id{next(self._ids):06}",
             ),

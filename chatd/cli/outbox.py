@@ -139,4 +139,4 @@ def _carry_out(key: str | None, wishes: Sequence[Fact] | None) -> int:
 
 def _circumstances(settings: Settings) -> Circumstances:
     """Of a command beside the server: who is online is known there alone, and no wish about mails asks for it."""
-    return Circumstances(limits=settings.limits(), is_online=lambda _shop, _customer: False, clock=now_ms)
+    return Circumstances(limits=settings.limits(), is_online=lambda _shop, _customer, _here: False, clock=now_ms)

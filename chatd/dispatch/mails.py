@@ -14,6 +14,7 @@ from chatd.domain.notices import MailRow, event_of
 from chatd.errors import Conflict, NotFound
 from chatd.store import mails, outbox
 from chatd.store.contract import Statement
+from chatd.store.people import find_customer
 from chatd.store.schema import shops
 
 _sender = Statement(select(shops.c.email).where(shops.c.id == bindparam("shop")))
@@ -26,6 +27,7 @@ async def note_reply(work: Work, event: MessageSent, card: CustomerCard) -> None
     if not card.email:
         return
     shop = await work.tx.one(_sender, shop=work.shop)
+    known = await find_customer(work.tx, work.shop, card.id)
     mail_id = work.new_id()
     mail = await mails.note_reply(
         work.tx,
@@ -34,7 +36,7 @@ async def note_reply(work: Work, event: MessageSent, card: CustomerCard) -> None
         customer_id=card.id,
         email=card.email,
         position=event.message.position,
-        online=work.circumstances.is_online(work.shop, card.id),
+        online=work.circumstances.is_online(work.shop, card.id, known is not None and known.here),
         now=work.now,
         mail_id=mail_id,
         message_id=notices.make_message_id(

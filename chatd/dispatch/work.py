@@ -58,11 +58,12 @@ class NewIds:
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What the door knows besides the command: fixed for the process, replaced in tests.
 
-    `is_online(shop, customer)` is asked on the writer's thread, so it must be safe to call from there.
+    `is_online(shop, customer, here)` is asked on the writer's thread, so it must be safe to call from there. `here`:
+    that they came is what was written down last of them; it is believed while this process cannot hear of everybody.
     """
 
     limits: Limits
-    is_online: Callable[[str, str], bool]
+    is_online: Callable[[str, str, bool], bool]
     digest_quiet_ms: int = 60_000
     digest_wait_ms_max: int = 600_000
     clock: Callable[[], int] = wall_clock

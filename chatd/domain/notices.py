@@ -37,6 +37,11 @@ LIFETIME_MS = 5 * DAY_MS
 # A customer who is on the shop's pages sees the reply there. Looked at again this often while they stay.
 ONLINE_LOOK_MS = MINUTE_MS
 
+# A node that is cut off from the others (Redis is away) goes by what is written down: whoever came and has not left is
+# here. But one that dies meanwhile writes nobody's leaving down any more. So it goes by that for so long only, from the
+# reply until the mail is queued, and again until it is sent.
+UNHEARD_MS_MAX = 5 * MINUTE_MS
+
 # What a visitor types may be anybody's address. Mail goes there only after a person of the shop has replied; these two
 # keep that from being used to flood somebody: so many mails, on behalf of so many different customers, in a day.
 UNVERIFIED_MAILS_PER_DAY_MAX = 10

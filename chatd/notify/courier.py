@@ -26,8 +26,9 @@ Who takes over a mail cannot tell these apart. So it is *doubtful* from then on:
 only shrink, for whoever has the first copy drops the second.
 
 6.  *Nobody is forgotten.* A digest that waits for its customer to leave is looked at every minute: if nobody has seen
-    them leave (the process that would have was killed), it is queued here. For a while after a start nothing is sent,
-    because the customers' connections have to come back before anybody can say who is away.
+    them leave (the process that would have was killed), it is queued here. While this node cannot hear of everybody, it
+    believes for some minutes what is written down: whoever came and has not left is on another node. For a while after
+    a start nothing is sent, because the customers' connections have to come back before anybody can say who is away.
 7.  *Stopping* takes up nothing new, finishes what is being sent, and after its time lets the leases lapse.
 
 It leaves rules to `domain.notices`, rows to `store.outbox`, words to `notify.compose`, the wire to `notify.smtp`. It
@@ -49,6 +50,7 @@ from chatd.domain.commands import SettleMail
 from chatd.domain.notices import (
     CAPPED_LOOK_MS,
     ONLINE_LOOK_MS,
+    UNHEARD_MS_MAX,
     UNVERIFIED_MAILS_PER_DAY_MAX,
     Delivery,
     MailRow,
@@ -89,14 +91,15 @@ CAPPED = (
 GONE = "The conversation of this mail is gone."
 
 Settle = Callable[[str, SettleMail], Awaitable[object]]
-IsOnline = Callable[[str, str], bool]
+IsOnline = Callable[[str, str, bool], bool]
 
 logger = logging.getLogger("chatd.notify.courier")
 
 
 class Courier:
-    """See the module's text. `settle(shop, fact)` goes through the door; `is_online(shop, customer)` is asked on the
-    loop; `owner` names this process in leases. Without a transport mails stay in the queue and say why."""
+    """See the module's text. `settle(shop, fact)` goes through the door; `is_online(shop, customer, here)` is asked on
+    the loop (`dispatch.work.Circumstances` says what it is); `owner` names this process in leases. Without a transport
+    mails stay in the queue and say why."""
 
     def __init__(
         self,
@@ -219,8 +222,8 @@ class Courier:
         waiting = await self._store.read(lambda tx: outbox.find_waiting(tx, now=now, limit=WAITING_MAX))
         here: list[MailRow] = []
         gone: list[MailRow] = []
-        for mail in waiting:
-            (here if self._is_online(mail.shop_id, mail.customer_id) else gone).append(mail)
+        for mail, came in waiting:
+            (here if self._is_here(mail, came) else gone).append(mail)
         if here:
             await self._store.write(lambda tx: outbox.look_again(tx, here, due_at=now + ONLINE_LOOK_MS))
         for mail in gone:
@@ -266,7 +269,7 @@ class Courier:
         mail_id, owner = mail.id, mail.lease_owner
         if digest is None:
             return SettleMail(mail=mail_id, owner=owner, outcome="failed", reason=GONE)
-        online = self._is_online(mail.shop_id, mail.customer_id)
+        online = self._is_here(mail, digest.here)
         match decide_delivery(mail, seen_by_customer=digest.seen_by_customer, online=online, now=now):
             case "withdraw":
                 return SettleMail(mail=mail_id, owner=owner, outcome="withdrawn")
@@ -278,6 +281,11 @@ class Courier:
         delivery = await self._deliver(digest)
         self._results.add(1, result=delivery.result)
         return self._plan(mail, delivery)
+
+    def _is_here(self, mail: MailRow, came: bool) -> bool:
+        """Whether the customer is. `came`: what is written down of them, which is believed for a while only."""
+        is_fresh = self._clock() < mail.created_at + UNHEARD_MS_MAX
+        return self._is_online(mail.shop_id, mail.customer_id, came and is_fresh)
 
     async def _deliver(self, digest: Digest) -> Delivery:
         if self._transport is None:

@@ -26,8 +26,8 @@ class DigestMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """One mail's contents: whose shop, to whom, the staff's messages that the customer has not seen (oldest first), how
-    many older ones are left out, and the Message-IDs of the thread's earlier mails, oldest first. `capped`: the address
-    has had its share of today."""
+    many older ones are left out, and the Message-IDs of the thread's earlier mails, oldest first. `here`: what was
+    written down last is that they came. `capped`: the address has had its share of today."""
 
     mail: MailRow
     shop_name: str
@@ -41,6 +41,7 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[DigestMessage]
     left_out: int
     references: list[str]
+    here: bool
     capped: bool
 
 
@@ -55,6 +56,7 @@ _head = Statement(
         customers.c.name.label("customer_name"),
         customers.c.locale.label("customer_locale"),
         customers.c.verified.label("customer_verified"),
+        customers.c.here,
         conversations.c.seen_by_customer,
     )
     .join(shops, shops.c.id == mails.c.shop_id)
@@ -125,6 +127,7 @@ async def load_digest(tx: Transaction, *, shop_id: str, mail_id: str, now: int) 
         messages=unseen,
         left_out=left_out,
         references=await _references(tx, mail),
+        here=bool(row["here"]),
         capped=await _capped(tx, mail, row, now=now),
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, case, func, or_, select, tuple_, update
 from chatd.domain.notices import DAY_MS, MailRow
 from chatd.store.contract import Statement, Transaction
 from chatd.store.mails import as_mail, change, state_of_unsent
-from chatd.store.schema import conversations, mails
+from chatd.store.schema import conversations, customers, mails
 
 _unsettled = mails.c.settled_at.is_(None)  # worded as the condition of the partial indexes, or they would not be used
 _this = (mails.c.shop_id == bindparam("shop"), mails.c.id == bindparam("mail"))
@@ -61,7 +61,8 @@ _held = Statement(
     .where(*_this, mails.c.state == "sending", mails.c.lease_owner == bindparam("owner"))
 )
 _waiting_due = Statement(
-    select(mails)
+    select(mails, customers.c.here)
+    .join(customers, and_(customers.c.shop_id == mails.c.shop_id, customers.c.id == mails.c.customer_id))
     .where(_unsettled, mails.c.state == "waiting", mails.c.due_at <= bindparam("now"))
     .order_by(mails.c.due_at)
     .limit(bindparam("most"))
@@ -142,10 +143,10 @@ async def settle(
     return None
 
 
-async def find_waiting(tx: Transaction, *, now: int, limit: int) -> list[MailRow]:
-    """Digests that have waited long enough for somebody to look whether their customer is still there. After a crash
-    nobody has seen the customer leave."""
-    return [as_mail(row) for row in await tx.all(_waiting_due, now=now, most=limit)]
+async def find_waiting(tx: Transaction, *, now: int, limit: int) -> list[tuple[MailRow, bool]]:
+    """Digests that have waited long enough for somebody to look whether their customer is still there, each with
+    whether what was told last of them is that they came. After a crash nobody has seen the customer leave."""
+    return [(as_mail(row), bool(row["here"])) for row in await tx.all(_waiting_due, now=now, most=limit)]
 
 
 async def look_again(tx: Transaction, rows: Sequence[MailRow], *, due_at: int) -> None:

@@ -54,9 +54,15 @@ def is_at_shop(person: str) -> bool:
     return ":" not in person
 
 
-def sees_replies(presence: Presence, shop: str, customer: str) -> bool:
-    """Whether a reply would be before the customer's eyes now. Safe to call from any thread, as presence is."""
-    return presence.is_online(shop, customer) or presence.is_online(shop, READER_PERSON + customer)
+def sees_replies(presence: Presence, shop: str, customer: str, here: bool) -> bool:
+    """Whether a reply would be before the customer's eyes now. `here`: that they came is what was written down last of
+    them, by whichever node saw it; it is believed while this one cannot hear of everybody. Safe to call from any
+    thread, as presence is."""
+    return (
+        presence.is_online(shop, customer)
+        or presence.is_online(shop, READER_PERSON + customer)
+        or (here and not presence.knows_all())
+    )
 
 
 class Backlog:

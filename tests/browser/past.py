@@ -91,7 +91,9 @@ class Past:
             store,
             _tell_nobody,
             # Nobody was there to be told by mail: what is to be mailed shall be said while the program runs.
-            Circumstances(limits=settings.limits(), is_online=lambda _shop, _customer: True, clock=lambda: self.now_ms),
+            Circumstances(
+                limits=settings.limits(), is_online=lambda _shop, _customer, _here: True, clock=lambda: self.now_ms
+            ),
         )
 
     # ------------------------------------------------------------------ when
