@@ -97,8 +97,8 @@ async def test_with_redis_dead_a_customer_of_another_node_is_mailed_when_they_le
     """The leader decides for all, and has not heard for too long who is at the other node: it goes by the log."""
     leader = await cluster.leader()
     agent, customer = await cluster.agent(leader), await cluster.customer(1 - leader)
-    mia = (await agent.signal("presence", online=True))["customer"]
-    assert (await customer.ask("introduce", name="Mia", email="mia@example.com"))["type"] == "ack"
+    mia = (await customer.ask("introduce", name="Mia", email="mia@example.com"))["result"]["person"]["id"]
+    await agent.signal("presence", customer=mia, online=True)
     conversation = (await customer.say("hello"))["result"]["conversation"]
     query = f"SELECT state FROM mails WHERE conversation_id = '{conversation}'"
     cluster.redis.kill()
@@ -107,7 +107,8 @@ async def test_with_redis_dead_a_customer_of_another_node_is_mailed_when_they_le
         assert (await agent.say("good morning", conversation))["type"] == "ack"
         assert await asyncio.to_thread(cluster.rows, query) == [("waiting",)]
         await customer.close()
-        assert (await agent.event("customer_left"))["customer"] == mia
+        while (await agent.event("customer_left"))["customer"] != mia:
+            pass  # somebody of an earlier test
         assert await asyncio.to_thread(cluster.rows, query) == [("queued",)]
     finally:
         cluster.redis.start()

@@ -20,7 +20,7 @@ from chatd.live.bus import Publication
 from chatd.store.sqlite_election import Election
 from chatd.web.app import open_chat
 from tests.clients import house_settings
-from tests.door import empty_database, until
+from tests.door import empty_database, rows, until
 from tests.forwarders import Scene, set_scene
 
 
@@ -65,6 +65,34 @@ async def test_a_leader_that_could_not_listen_for_a_while_leads_later(
     await until(lambda: door.dispatch.leads)
     await door.say("goes on", by=scene.visitor)
     assert (tries, await scene.texts(door)) == (3, ["goes on"])
+
+
+@pytest.mark.parametrize("deleted", ["chatd.db-leader.sock", "chatd.db-leader"])
+async def test_a_file_that_somebody_deletes_is_made_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, deleted: str
+) -> None:
+    """Or nobody else would ever reach the leader, or there would be a second one whom the others do not hear."""
+    monkeypatch.setattr("chatd.dispatch.forwarding.LOOK_SECONDS", 0.01)
+    doors = [*await scene.leader_and_forwarder()]
+    (scene.path.parent / deleted).unlink()
+    said = [door.say(f"{n} at {place}", by=scene.visitor) for n in range(5) for place, door in enumerate(doors)]
+    doors.append(await scene.door())
+    doors[2].dispatch.start()
+
+    def is_one_led_by_one() -> bool:
+        forward = [door for door in doors if door.dispatch._way is door.dispatch._line is not None]
+        return len(forward) == 2 and sum(door.dispatch.leads for door in doors) == 1
+
+    await until(is_one_led_by_one)
+    await asyncio.gather(*said)
+    await asyncio.gather(*(door.say(f"now at {place}", by=scene.visitor) for place, door in enumerate(doors)))
+    last = await rows(doors[0].store, "SELECT number FROM events ORDER BY number DESC LIMIT 3")
+    await until(lambda: all({number for (number,) in last} <= set(door.heard) for door in doors))
+    texts = await scene.texts(doors[2])
+    assert len(texts) == 13
+    for place in range(2):
+        own = [text for text in texts if text.endswith(f"at {place}")]
+        assert own == [*(f"{n} at {place}" for n in range(5)), f"now at {place}"]
 
 
 async def test_who_closes_before_it_is_welcomed_writes_by_itself_to_the_end(scene: Scene) -> None:

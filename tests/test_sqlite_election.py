@@ -76,6 +76,35 @@ def test_who_stands_apart_is_seen_by_the_others_and_not_by_itself(tmp_path: Path
         assert not one.somebody_is_apart()
 
 
+def test_who_has_locked_a_file_that_was_deleted_begins_anew(tmp_path: Path) -> None:
+    with elections(tmp_path / "chatd.db", 3) as (one, two, three):
+        assert one.stand() and one.is_in_place()
+        two.go_apart()
+        (tmp_path / "chatd.db-leader").unlink()
+        assert not one.is_in_place() and not two.is_in_place()
+        three.begin_anew()
+        assert three.is_in_place() and three.stand() and not three.somebody_is_apart()
+        one.begin_anew()
+        two.begin_anew()
+        assert one.is_in_place() and not one.stand()
+        assert three.somebody_is_apart(), "who stood apart still does"
+
+
+def test_who_listens_where_nobody_finds_it_is_not_in_place(tmp_path: Path) -> None:
+    address = tmp_path / "chatd.db-leader.sock"
+    with elections(tmp_path / "chatd.db") as (one, other), one.listen():
+        assert one.is_in_place()
+        address.unlink()
+        assert not one.is_in_place()
+        with other.listen():
+            assert not one.is_in_place()
+            one.stop_listening()
+            assert address.exists(), "of another one"
+            other.stop_listening()
+            assert not address.exists()
+            assert one.is_in_place() and other.is_in_place(), "neither listens"
+
+
 @pytest.mark.parametrize("depth", [0, 12], ids=["short", "too long for an address"])
 def test_the_leader_is_reached_by_its_own_account_alone(tmp_path: Path, depth: int) -> None:
     directory = tmp_path.joinpath(*["a" * 20] * depth)

@@ -295,6 +295,9 @@ class ForwardingDispatch(Dispatch):
     async def _run(self) -> None:
         while not self._shared.is_outdated:
             try:
+                if not self._election.is_in_place():
+                    self._election.begin_anew()
+                    self._on_apart()  # until now a leader could not know that this process has no line to it
                 pause = await (self._lead() if self._election.stand() else self._forward())
             except Exception as error:  # noqa: BLE001 - only time is lost: it writes by itself until that is over
                 self._log_once(logging.WARNING, f"it takes turns: {getattr(error, 'strerror', None) or error}")
@@ -303,7 +306,8 @@ class ForwardingDispatch(Dispatch):
         self._log_once(logging.ERROR, "a newer chatd has changed the database; it must be restarted")
 
     async def _lead(self) -> float:
-        """As long as it may write. Raises `OSError` when this process cannot be reached, and does not lead then."""
+        """As long as it may write and others find it. Raises `OSError` when this process cannot be reached, and does
+        not lead then."""
         leader = Leader(self._carry_out_for, self._rules)
         try:
             await leader.listen(self._election.listen())
@@ -313,7 +317,7 @@ class ForwardingDispatch(Dispatch):
         self._leader = leader
         self._election.come_near()
         self._log_once(logging.INFO, "it writes for all")
-        while not self._shared.is_outdated:
+        while self._election.is_in_place() and not self._shared.is_outdated:
             self._look_whether_all_are_near()
             await asyncio.sleep(LOOK_SECONDS)
         await self._stop_leading()

@@ -4,7 +4,8 @@ Beside the database lie two files. `…-leader` is never written to, it is only 
 is the *leader*; whoever shares a lock on its second byte stands *apart*, that is, has no line to the leader and hears
 of nothing that only the leader tells. The kernel lets go of both when a process ends, however it ends. `…-leader.sock`
 is where the leader listens; it is the leader's to make and to remove, and one that a dead leader has left behind is
-replaced by the next.
+replaced by the next. Both look like something that may be deleted, and sometimes are: who has locked a file that is
+gone, or listens where nobody finds it, begins anew.
 
 Nothing that is stored depends on it: every transaction is guarded by SQLite's own lock, whoever is the leader, so two
 of them, or none, would cost time and nothing else.
@@ -33,13 +34,20 @@ _LEADER, _APART = 0, 1
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, process
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user id, group id
 
+Place = tuple[int, int]
+"""Of a file: its device, and its number there."""
+
 
 class Election:
     """See the module's text. Raises `OSError` when the file cannot be made, or not be locked: not every file system and
     not every sandbox has these locks."""
 
     def __init__(self, database: Path) -> None:
+        self._database = database
+        self._lock_path = Path(f"{database}-leader")
         self._socket_path = Path(f"{database}-leader.sock")
+        self._socket_place: Place | None = None  # while this process listens
+        self._is_apart = False
         self._file = _open_beside(database)
         try:
             self.go_apart()
@@ -60,12 +68,27 @@ class Election:
     def resign(self) -> None:
         self._lock(fcntl.F_UNLCK, _LEADER)
 
+    def is_in_place(self) -> bool:
+        """Whether the others find what this process has locked, and where it listens."""
+        is_found = _place_of(self._lock_path) == _place_of(self._file)
+        return is_found and (self._socket_place is None or _place_of(self._socket_path) == self._socket_place)
+
+    def begin_anew(self) -> None:
+        """Let go of the file, and take the one that is there now, or a new one. Raises `OSError`."""
+        file = _open_beside(self._database)
+        self.close()
+        self._file = file
+        if self._is_apart:
+            self.go_apart()
+
     def go_apart(self) -> None:
         """From now on this process hears only what is told to everybody."""
+        self._is_apart = True
         self._lock(fcntl.F_RDLCK, _APART)
 
     def come_near(self) -> None:
         """From now on this process hears what the leader tells those who have a line."""
+        self._is_apart = False
         self._lock(fcntl.F_UNLCK, _APART)
 
     def somebody_is_apart(self) -> bool:
@@ -83,19 +106,21 @@ class Election:
         try:
             listening.setblocking(False)
             os.fchmod(listening.fileno(), stat.S_IRUSR | stat.S_IWUSR)  # before it is bound, so the file never had more
-            self.stop_listening()
+            self._socket_path.unlink(missing_ok=True)
             with self._address() as address:
                 listening.bind(address)
             listening.listen(BACKLOG)
+            self._socket_place = _place_of(self._socket_path)
         except OSError:
             listening.close()
             raise
         return listening
 
     def stop_listening(self) -> None:
-        """Take the leader's address away."""
-        with contextlib.suppress(FileNotFoundError):
-            self._socket_path.unlink()
+        """Take this leader's address away."""
+        mine, self._socket_place = self._socket_place, None
+        if mine is not None and _place_of(self._socket_path) == mine:
+            self._socket_path.unlink(missing_ok=True)
 
     def connect(self) -> socket.socket:
         """A connection to the leader. Raises `OSError` when nobody listens, or one whose address belongs to another
@@ -137,6 +162,15 @@ class Election:
             yield f"/proc/self/fd/{directory}/{self._socket_path.name}"
         finally:
             os.close(directory)
+
+
+def _place_of(file: Path | int) -> Place | None:
+    """None if there is no such file."""
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open_beside(database: Path) -> int:
