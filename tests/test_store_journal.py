@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from chatd.config import Settings
 from chatd.domain.commands import SendMessage, TextPart
@@ -194,6 +194,19 @@ async def test_beyond_its_bound_the_oldest_go_to_their_tables_and_the_newest_sta
         world.say(world.visitor, "before"), world.store.write(partial(put_off, name)), world.say(world.visitor, "after")
     )
     assert (in_tables(path), entries(path)) == (25, 0)
+
+
+async def test_what_cannot_be_stored_at_all_is_refused_and_the_writer_goes_on(world: World) -> None:
+    """A mistake of chatd's own must not end the one thread that writes."""
+    await conversation_of(world, 3)
+    name = Statement(update(customers).values(name=bindparam("new_name")), sure=True)
+
+    async def mistaken(tx: Transaction) -> None:
+        tx.later(name, None, new_name=object())
+
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(world.store.write(mistaken), 30)
+    assert (await world.say(world.visitor, "on"))["position"] == 4
 
 
 async def put_off(statement: Statement, tx: Transaction) -> None:

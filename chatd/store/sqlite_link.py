@@ -65,7 +65,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a job awaited something besides its transaction")
 
 
-def explain(error: sqlite3.Error) -> StoreUnavailable:
+def explain(error: Exception) -> StoreUnavailable:
     """The refusal for a failed database: says what kind of failure, never a path or a statement."""
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     reasons = {

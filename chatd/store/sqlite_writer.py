@@ -222,7 +222,7 @@ class Writer:
                 transaction.settle(SLICE_ROWS)
             connection.execute("COMMIT")
             connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is: without this thread nothing is ever stored again
             # Nothing is lost: it stays in the journal.
             logger.error("the journal could not be settled: %s", explain(error).facts.get("reason"))
             self._throw_away()
@@ -278,9 +278,10 @@ class Writer:
                 connection.execute("ROLLBACK")
                 self._memory.forget()
                 return self._commit_apart(connection, batch)
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is: without this thread nothing is ever stored again
             refusal = explain(error)
-            logger.error("a batch of %d writes was undone: %s", len(batch), refusal.facts.get("reason"))
+            told = None if isinstance(error, sqlite3.Error) else error
+            logger.error("a batch of %d writes was undone: %s", len(batch), refusal.facts.get("reason"), exc_info=told)
             self._throw_away()
             return [(done, None, refusal) for _, done in batch]
 
