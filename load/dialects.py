@@ -45,10 +45,15 @@ def decoded(payload: bytes) -> Any:
     return _decode(payload.decode())
 
 
+def message_id(sender: str) -> str:
+    """The counter's place first: like the ids of chatd's own clients, which begin with the time, they rise."""
+    return f"{PLACEHOLDER}-{sender}"
+
+
 def split_id(client_id: Any) -> tuple[str | None, int]:
     """Sender and counter of an id; None for one that the harness has not made."""
-    if isinstance(client_id, str) and client_id[-COUNTER_DIGITS:].isdigit():
-        return client_id[: -COUNTER_DIGITS - 1], int(client_id[-COUNTER_DIGITS:])
+    if isinstance(client_id, str) and client_id[:COUNTER_DIGITS].isdigit():
+        return client_id[COUNTER_DIGITS + 1 :], int(client_id[:COUNTER_DIGITS])
     return None, 0
 
 
@@ -135,7 +140,7 @@ class ChatdDialect:
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
         frame: dict[str, Any] = {
             "type": "send_message",
-            "id": f"{sender}-{PLACEHOLDER}",
+            "id": message_id(sender),
             "parts": [{"type": "text", "text": text}],
         }
         if conversation is not None:
@@ -189,7 +194,7 @@ class RelayDialect:
         return None
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
-        return Template(json.dumps({"id": f"{sender}-{PLACEHOLDER}", "text": text}, separators=(",", ":")).encode())
+        return Template(json.dumps({"id": message_id(sender), "text": text}, separators=(",", ":")).encode())
 
     def reader(self) -> Read:
         return self.read

@@ -95,7 +95,7 @@ class Traffic:
         assert isinstance(dialect, ChatdDialect)
         self.commands_sent += 1
         self.commands[self.commands_sent] = client
-        client.send(dialect.command(f"{self.tag}-{COMMANDS}-{self.commands_sent:08}", kind, fields))
+        client.send(dialect.command(f"{self.commands_sent:08}-{self.tag}-{COMMANDS}", kind, fields))
 
     def commands_of(self, client: Client) -> int:
         """How many of this client's are not acknowledged yet."""

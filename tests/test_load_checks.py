@@ -76,7 +76,7 @@ class Fed:
             self.event(self.agent, counter, counter)
 
     def _id(self, counter: int) -> str:
-        return f"{self.sender.name}-{counter:08}"
+        return f"{counter:08}-{self.sender.name}"
 
 
 def in_order(fed: Fed) -> None:
@@ -137,7 +137,7 @@ def never_answered(_fed: Fed) -> None:
 
 def refused(fed: Fed) -> None:
     error = {"code": "too_fast", "message": "wait", "temporary": True, "facts": {}}
-    fed.tell(fed.customer, {"type": "error", "id": f"{fed.sender.name}-00000003", **error})
+    fed.tell(fed.customer, {"type": "error", "id": f"00000003-{fed.sender.name}", **error})
 
 
 @pytest.mark.parametrize(

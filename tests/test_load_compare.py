@@ -32,7 +32,7 @@ from load.turns import Skipped, take_many_turns, take_turns
 from tests.conftest import ROOT
 from tests.test_load import SMALL, load, quiet
 
-BODY = b'{"id":"ab12cd-00001-00000007","text":"Hello"}'
+BODY = b'{"id":"00000007-ab12cd-00001","text":"Hello"}'
 
 # ---------------------------------------------------------------- the languages
 
@@ -83,20 +83,20 @@ def test_a_greeting_goes_step_by_step_and_a_wrong_step_is_named(
     [
         (SocketIODialect(), b'42["said",' + BODY + b"]"),
         (NatsDialect("room.1"), b"MSG room.1 1 %d\r\n%b\r\n" % (len(BODY), BODY)),
-        (XmppDialect("c", "a"), b"<message xmlns='jabber:client' to='c' id='ab12cd-00001-00000007'><body/></message>"),
+        (XmppDialect("c", "a"), b"<message xmlns='jabber:client' to='c' id='00000007-ab12cd-00001'><body/></message>"),
         (RelayDialect(), BODY),
     ],
 )
 def test_a_message_is_read_with_its_sender_and_counter(dialect: Dialect, payload: bytes) -> None:
     assert dialect.reader()(payload) == (EVENT, 7, "ab12cd-00001", 7, None)
     sent = dialect.message("ab12cd-00001", "Hello & welcome", None)
-    assert b"ab12cd-00001-00000042" in sent.at(42)
+    assert b"00000042-ab12cd-00001" in sent.at(42)
     assert len(sent.at(1)) == len(sent.at(99_999_999))
 
 
 def test_nats_messages_come_several_to_a_frame_and_may_be_cut_anywhere() -> None:
     def message(counter: int) -> bytes:
-        body = b'{"id":"ab12cd-00001-%08d"}' % counter
+        body = b'{"id":"%08d-ab12cd-00001"}' % counter
         return b"MSG room.1 1 %d\r\n%b\r\n" % (len(body), body)
 
     data = b"PING\r\n" + b"".join(map(message, range(1, 6)))

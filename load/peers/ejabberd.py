@@ -19,7 +19,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from load.client import Seat
-from load.dialects import EVENT, OTHER, PLACEHOLDER, STEP, Frame, Greeting, Read, Template, Unexpected, split_id
+from load.dialects import EVENT, OTHER, STEP, Frame, Greeting, Read, Template, Unexpected, message_id, split_id
 from load.peers.cache import Unavailable, debian_with
 from load.processes import LOCAL, free_port, serving
 from load.systems import Running
@@ -72,7 +72,7 @@ class XmppDialect:
         _expect((yield b'<presence xmlns="jabber:client"/>'), b"<presence")
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
-        head = f'<message xmlns="jabber:client" type="chat" to="{self._to}" id="{sender}-{PLACEHOLDER}">'
+        head = f'<message xmlns="jabber:client" type="chat" to="{self._to}" id="{message_id(sender)}">'
         return Template(f"{head}<body>{escape(text)}</body></message>".encode())
 
     def reader(self) -> Read:

@@ -20,7 +20,6 @@ from load.dialects import (
     ANSWER,
     EVENT,
     OTHER,
-    PLACEHOLDER,
     SEVERAL,
     STEP,
     Frame,
@@ -29,6 +28,7 @@ from load.dialects import (
     Template,
     Unexpected,
     decoded,
+    message_id,
     split_id,
 )
 from load.peers.cache import python_version, python_with
@@ -63,7 +63,7 @@ class NatsDialect:
             raise Unexpected(f"no PONG but {answer[:80]!r}")
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
-        body = json.dumps({"id": f"{sender}-{PLACEHOLDER}", "text": text}, separators=(",", ":")).encode()
+        body = json.dumps({"id": message_id(sender), "text": text}, separators=(",", ":")).encode()
         return Template(b"PUB %b %d\r\n%b\r\n" % (self._subject.encode(), len(body), body))
 
     def reader(self) -> Read:

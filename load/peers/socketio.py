@@ -18,7 +18,6 @@ from load.dialects import (
     ANSWER,
     EVENT,
     OTHER,
-    PLACEHOLDER,
     STEP,
     Frame,
     Greeting,
@@ -26,6 +25,7 @@ from load.dialects import (
     Template,
     Unexpected,
     decoded,
+    message_id,
     split_id,
 )
 from load.peers.cache import CACHE, node_version, node_with, python_version, python_with
@@ -56,7 +56,7 @@ class SocketIODialect:
             raise Unexpected(f"no Socket.IO connect packet but {connected[:80]!r}")
 
     def message(self, sender: str, text: str, conversation: str | None) -> Template:
-        event = ["say", {"id": f"{sender}-{PLACEHOLDER}", "text": text}]
+        event = ["say", {"id": message_id(sender), "text": text}]
         return Template(_EVENT + json.dumps(event, separators=(",", ":")).encode())
 
     def reader(self) -> Read:

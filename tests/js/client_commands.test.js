@@ -23,6 +23,21 @@ describe("commands", () => {
     assert.deepEqual(stored(tab.storage), []);
   });
 
+  test("have ids that begin with the time, and are never the same", async () => {
+    const tab = new FakeTab();
+    const socket = await tab.connected();
+    const before = Date.now();
+    const asked = [1, 2, 3].map(() => tab.client.ask("load_conversation", { conversation: "c" }));
+    asked.forEach((one) => one.catch(() => {}));
+    const ids = socket.take("load_conversation").map((frame) => frame.id);
+    assert.equal(new Set(ids).size, 3);
+    for (const id of ids) {
+      assert.match(id, /^[0-9a-f]{32}$/);
+      const at = parseInt(id.slice(0, 12), 16);
+      assert.ok(before <= at && at <= Date.now());
+    }
+  });
+
   test("leave one after another, in their order, each after the other's answer", async () => {
     const tab = new FakeTab();
     for (const text of ["a", "b", "c"]) tab.client.send("send_message", say(text));
