@@ -117,13 +117,13 @@ class RedisCluster:
 
     def master_of(self, channel: str) -> ClusterServer:
         """Whose slot the channel (its full name) lives in, as the cluster was made."""
-        return self.masters[slot_of(channel) // (SLOTS // MASTERS + 1)]
+        return self.masters[slot_of(channel.encode()) // (SLOTS // MASTERS + 1)]
 
     def move(self, channel: str, to: ClusterServer) -> None:
         """Move the channel's slot to another master, and return when all know. It holds no keys, so there is nothing
         else to move. Each server has a view of its own and may be behind with it: asked of one that is, the move would
         begin at a wrong place, and Redis refuses it ("I'm already the owner of hash slot")."""
-        slot = slot_of(channel)
+        slot = slot_of(channel.encode())
         wait_for(lambda: len(self._owners(slot)) == 1)
         [port] = self._owners(slot)
         if port == to.port:

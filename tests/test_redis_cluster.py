@@ -229,8 +229,8 @@ def test_a_map_is_read_as_redis_writes_it() -> None:
 
 
 def test_a_shops_channel_has_one_slot_and_what_is_said_everywhere_has_three() -> None:
-    assert slot_of("123456789") == 12_739  # the example of redis.io/docs/reference/cluster-spec
-    assert slot_of("{user1000}.following") == slot_of("{user1000}.followers")
+    assert slot_of(b"123456789") == 12_739  # the example of redis.io/docs/reference/cluster-spec
+    assert slot_of(b"{user1000}.following") == slot_of(b"{user1000}.followers")
 
     async def thirds() -> set[int]:
         link = ClusterLink(["redis://127.0.0.1:1"] * 2, prefix="test", node="a")

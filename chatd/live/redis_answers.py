@@ -22,10 +22,9 @@ ANSWER_BYTES_MAX = 64 * 2**20
 
 _ERROR, _SIMPLE, _INTEGER, _BULK, _ARRAY = b"-+:$*"
 
-_MESSAGE = re.compile(
-    rb"\*3\r\n\$(?:7\r\n(?=m)|8\r\n(?=s))(s?message)\r\n\$(\d{1,5})\r\n([^\r]*)\r\n\$(\d{1,9})\r\n"
-).match
-"""A published message up to its payload: kind, length of the channel's name, the name, length of the payload."""
+_MESSAGE = re.compile(rb"\*3\r\n\$\d\r\ns?message\r\n\$\d{1,5}\r\n([^\r]*)\r\n\$(\d{1,9})\r\n").match
+"""A published message up to its payload: the channel's name, in which nobody here has a line break, and the length of
+the payload."""
 
 _COUNTS = re.compile(rb"(?::\d{1,9}\r\n){1,1000}").match
 
@@ -85,20 +84,21 @@ class Answers:
 
 
 def parse_answers(data: bytes, own: bytes = b"") -> tuple[list[Any], bytes]:
-    """All whole answers, but for published messages that begin with `own`, and what is left. Raises `ResponseError` for
-    what is none."""
+    """All whole answers, but for published messages that begin with `own`, and what is left. A published message is a
+    tuple of its channel and payload, and nothing else is one. Raises `ResponseError` for what is no answer."""
     answers: list[Any] = []
     at = 0
     size = len(data)
     try:
         while at < size:
-            if (message := _MESSAGE(data, at)) is not None and len(message[3]) == int(message[2]):
+            if (message := _MESSAGE(data, at)) is not None:
+                channel, length = message.groups()
                 after = message.end()
-                stop = after + int(message[4])
+                stop = after + int(length)
                 if stop + 2 > size:
                     break
-                if not own or not data.startswith(own, after, stop):
-                    answers.append([message[1], message[3], data[after:stop]])
+                if not (own and data.startswith(own, after, stop)):
+                    answers.append((channel, data[after:stop]))
                 at = stop + 2
             elif (counts := _COUNTS(data, at)) is not None:
                 answers += map(int, counts[0].replace(b":", b"").split())
@@ -155,13 +155,11 @@ def packed(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
-def packed_publish(verb: bytes, channel: bytes, payload: bytes) -> bytes:
-    """The same of three words, in one step."""
-    return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-        len(verb),
-        verb,
-        len(channel),
-        channel,
-        len(payload),
-        payload,
-    )
+def publish_head(verb: bytes, channel: bytes) -> bytes:
+    """What all that is said on a channel has in common: a command of three words but for the last."""
+    return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(verb), verb, len(channel), channel)
+
+
+def packed_publish(head: bytes, payload: bytes) -> bytes:
+    """The same as `packed` of the three words, in one step."""
+    return b"%b$%d\r\n%b\r\n" % (head, len(payload), payload)

@@ -158,8 +158,8 @@ class ClusterLink:
 
     # ------------------------------------------------------------------ for the lines (`redis_line.Owner`)
 
-    def full(self, channel: str) -> str:
-        return self._prefix + channel
+    def full(self, channel: str) -> bytes:
+        return (self._prefix + channel).encode()
 
     def pass_on(self, note: Note) -> None:
         line = self._line_of(note[0])
@@ -168,7 +168,7 @@ class ClusterLink:
 
     def beaten(self, line: Line) -> None:
         """What is said everywhere is heard as long as one of its shards is."""
-        if any(self._line_of_slot[slot_of(f"{{{third}}}")] is line for third in THIRDS):
+        if any(self._line_of_slot[slot_of(f"{{{third}}}".encode())] is line for third in THIRDS):
             if self.well_since is None:
                 self._heard_since = self._loop.time()
             self._heard_at = self._loop.time()

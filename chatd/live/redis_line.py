@@ -23,6 +23,7 @@ import logging
 import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -30,7 +31,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, MovedError, RedisError
 
-from chatd.live.redis_answers import Answers, packed_publish
+from chatd.live.redis_answers import Answers, packed_publish, publish_head
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 3.0
@@ -46,6 +47,9 @@ RETRY_SECONDS_MAX = 0.5
 
 NOTES_MAX = 1_000
 CHANNELS_PER_COMMAND = 500
+HEADS_KEPT = 5_000
+"""Of the channels that were last spoken on, how a command begins is kept: 150 bytes each."""
+
 SLICE_SECONDS = 0.005
 """What is in the listener's buffer is worked off in slices, for reading what is there already never yields."""
 
@@ -75,16 +79,15 @@ class Verbs(msgspec.Struct, frozen=True):
     """The words of one kind of pub/sub. `together`: a command may name several channels, of whatever slots."""
 
     publish: bytes
-    subscribe: str
-    unsubscribe: str
-    message: bytes
+    subscribe: bytes
+    unsubscribe: bytes
     subscribed: bytes
     unsubscribed: bytes
     together: bool
 
 
-CLASSIC = Verbs(b"PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b"unsubscribe", True)
-SHARDED = Verbs(b"SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe", False)
+CLASSIC = Verbs(b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE", b"subscribe", b"unsubscribe", True)
+SHARDED = Verbs(b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"ssubscribe", b"sunsubscribe", False)
 
 
 class Owner(Protocol):
@@ -97,7 +100,7 @@ class Owner(Protocol):
     def own(self) -> bytes:
         """How what this node has said itself begins; empty: not known."""
 
-    def full(self, channel: str) -> str:
+    def full(self, channel: str) -> bytes:
         """A channel's name as Redis has it."""
 
     def pass_on(self, note: Note) -> None:
@@ -137,15 +140,16 @@ class Line:
         self.reason = ""
         self.beat_channel = beat_channel
         self._owner = owner
-        self._prefix_length = len(owner.full(""))
         self._make_connection = make_connection
         self._verbs = verbs
         self._loop = asyncio.get_running_loop()
         self._notes: deque[Note] = deque(maxlen=NOTES_MAX)
-        self._receivers: dict[str, tuple[Receiver, Confirmed]] = {}
-        self._asked: set[str] = set()  # what this connection has subscribed to
-        self._leaving: Counter[str] = Counter()  # what it has unsubscribed from, without an answer so far
-        self._changed_names: set[str] = set()
+        self._head = lru_cache(HEADS_KEPT)(lambda channel: publish_head(verbs.publish, owner.full(channel)))
+        # By the channel's name as Redis has it, as are the names in what follows.
+        self._receivers: dict[bytes, tuple[Receiver, Confirmed]] = {}
+        self._asked: set[bytes] = set()  # what this connection has subscribed to
+        self._leaving: Counter[bytes] = Counter()  # what it has unsubscribed from, without an answer so far
+        self._changed_names: set[bytes] = set()
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -169,17 +173,19 @@ class Line:
             self._woken.set()
 
     def want(self, channel: str, receiver: Receiver, confirmed: Confirmed = None) -> None:
-        self._receivers[channel] = (receiver, confirmed)
-        self._change(channel)
+        name = self._owner.full(channel)
+        self._receivers[name] = (receiver, confirmed)
+        self._change(name)
 
     def unwant(self, channel: str) -> None:
-        if self._receivers.pop(channel, None) is not None:
-            self._change(channel)
+        name = self._owner.full(channel)
+        if self._receivers.pop(name, None) is not None:
+            self._change(name)
 
     def ask_again(self) -> None:
         """Subscribe once more to what the server has sent away."""
-        for channel in self._receivers.keys() - self._asked:
-            self._change(channel)
+        for name in self._receivers.keys() - self._asked:
+            self._change(name)
 
     def beat_on(self, channel: str) -> None:
         """Send the heartbeat through another channel, for the old one's slot is somebody else's now."""
@@ -296,15 +302,14 @@ class Line:
             self._collect(entries)
             if not entries:
                 return
-            full, verb = self._owner.full, self._verbs.publish
-            commands = [packed_publish(verb, full(channel).encode(), payload) for _, (channel, payload) in entries]
-            answers.ask(b"".join(commands))
+            head = self._head
+            answers.ask(b"".join([packed_publish(head(channel), payload) for _, (channel, payload) in entries]))
             while arrived < len(entries):
                 for answer in await answers.read(PATIENCE_SECONDS):
-                    if isinstance(answer, MovedError | ClusterDownError):
+                    if isinstance(answer, Exception):
+                        if not isinstance(answer, MovedError | ClusterDownError):
+                            raise answer
                         refused.append(entries[arrived])
-                    elif isinstance(answer, Exception):
-                        raise answer
                     arrived += 1
         except BaseException:
             self.publishing = False
@@ -321,11 +326,13 @@ class Line:
             self._beat_due = False
             entries.append((None, (self.beat_channel, b"")))
         for source in self._owner.sources:
-            for note in source.take(self.owns):
-                if self.owns is None or self.owns(note[0]):
-                    entries.append((source, note))
-                else:
-                    self._owner.pass_on(note)
+            notes = source.take(self.owns)
+            if self.owns is not None:
+                for note in notes:
+                    if not self.owns(note[0]):
+                        self._owner.pass_on(note)
+                notes = [note for note in notes if self.owns(note[0])]
+            entries += [(source, note) for note in notes]
 
     def _hand_back(self, lost: list[_Entry]) -> None:
         if lost or not self.publishing:
@@ -347,12 +354,14 @@ class Line:
             while True:
                 slice_began = self._loop.time()
                 for answer in await answers.read(PATIENCE_SECONDS):
-                    if not isinstance(answer, Exception):
-                        self._hear(answer)
+                    if type(answer) is tuple:
+                        self._hear(*answer)
                     elif isinstance(answer, MovedError):
                         self._lose(answer.slot_id)
-                    else:
+                    elif isinstance(answer, Exception):
                         raise answer
+                    else:
+                        self._hear_of(*answer)
                     if self._loop.time() - slice_began > SLICE_SECONDS:
                         await asyncio.sleep(0)
                         slice_began = self._loop.time()
@@ -362,41 +371,47 @@ class Line:
             subscribing.cancel()
             await asyncio.gather(subscribing, return_exceptions=True)
 
-    def _hear(self, answer: Any) -> None:
-        kind, name, payload = answer
-        channel = name.decode()[self._prefix_length :]
-        known = self._receivers.get(channel)
+    def _hear(self, name: bytes, payload: bytes) -> None:
+        """What was said on a channel."""
+        known = self._receivers.get(name)
+        if known is None:
+            return  # of a channel that was left just now
+        try:
+            known[0](payload)
+        except Exception:
+            logger.exception(_FAILED)
+
+    def _hear_of(self, kind: bytes, name: bytes, _count: int) -> None:
+        """That listening to a channel has begun or ended."""
         try:
             if kind == self._verbs.unsubscribed:
-                self._hear_end(channel)
-            elif known is None:
-                return  # of a channel that was left just now
-            elif kind == self._verbs.message:
-                known[0](payload)
-            elif kind == self._verbs.subscribed and known[1] is not None:
-                known[1]()
+                self._hear_end(name)
+            elif kind == self._verbs.subscribed and name in self._receivers:
+                _, confirmed = self._receivers[name]
+                if confirmed is not None:
+                    confirmed()
         except Exception:
-            logger.exception("what Redis brought could not be worked off; the line goes on")
+            logger.exception(_FAILED)
 
-    def _hear_end(self, channel: str) -> None:
-        if self._leaving[channel] > 1:
-            self._leaving[channel] -= 1
-        elif channel in self._leaving:
-            del self._leaving[channel]
-        elif channel in self._asked:
+    def _hear_end(self, name: bytes) -> None:
+        if self._leaving[name] > 1:
+            self._leaving[name] -= 1
+        elif name in self._leaving:
+            del self._leaving[name]
+        elif name in self._asked:
             # Of the server's own accord: the slot has moved to another one (Redis 7, sharded pub/sub).
-            self._asked.discard(channel)
+            self._asked.discard(name)
             self._owner.moved(self)
 
     def _lose(self, slot: int) -> None:
         """The server does not have this slot, so whatever was asked of it there was refused."""
-        for channel in [name for name in (*self._asked, *self._leaving) if slot_of(self._owner.full(name)) == slot]:
-            self._asked.discard(channel)
-            self._leaving.pop(channel, None)
+        for name in [name for name in (*self._asked, *self._leaving) if slot_of(name) == slot]:
+            self._asked.discard(name)
+            self._leaving.pop(name, None)
         self._owner.moved(self)
 
-    def _change(self, channel: str) -> None:
-        self._changed_names.add(channel)
+    def _change(self, name: bytes) -> None:
+        self._changed_names.add(name)
         self._changed.set()
 
     async def _keep_subscribed(self, connection: AbstractConnection) -> None:
@@ -416,14 +431,17 @@ class Line:
                 for start in range(0, len(some), CHANNELS_PER_COMMAND):
                     if not connection.is_connected:
                         return  # the reader has seen the error; sending would quietly connect again
-                    part = [self._owner.full(name) for name in some[start : start + CHANNELS_PER_COMMAND]]
-                    commands = [(verb, *part)] if self._verbs.together else [(verb, name) for name in part]
+                    part = some[start : start + CHANNELS_PER_COMMAND]
+                    commands = [[verb, *part]] if self._verbs.together else [[verb, name] for name in part]
                     await connection.send_packed_command(connection.pack_commands(commands))
 
 
-def slot_of(name: str) -> int:
+_FAILED = "what Redis brought could not be worked off; the line goes on"
+
+
+def slot_of(name: bytes) -> int:
     """The slot of a cluster in which a channel lives: the CRC16 of its name, or of what stands in its braces."""
-    return key_slot(name.encode())
+    return key_slot(name)
 
 
 def connection_pool(url: str, node: str) -> ConnectionPool:

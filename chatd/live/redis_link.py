@@ -115,8 +115,8 @@ class RedisLink:
 
     # ------------------------------------------------------------------ for the line (`redis_line.Owner`)
 
-    def full(self, channel: str) -> str:
-        return self._prefix + channel
+    def full(self, channel: str) -> bytes:
+        return (self._prefix + channel).encode()
 
     def pass_on(self, note: Note) -> None:
         """There is only the one line."""
