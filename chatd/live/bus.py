@@ -7,11 +7,12 @@ that something is missing and reads it from the log. So `publish` never waits, n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 import msgspec
 
 
+@final
 class Publication(msgspec.Struct, frozen=True, array_like=True):
     """A committed event. `customer_number` is None for what the customer may not see."""
 
@@ -22,6 +23,7 @@ class Publication(msgspec.Struct, frozen=True, array_like=True):
     record: bytes
 
 
+@final
 class Signal(msgspec.Struct, frozen=True, array_like=True):
     """Something that is true only now: typing, presence. Neither numbered nor kept. `data` is a JSON object, encoded
     once by whoever makes it (`make_signal`), as records are. `customer` names whom it goes to; None means the staff.

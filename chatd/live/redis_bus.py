@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -33,26 +33,35 @@ SHOP_CHANNELS = "shop:"
 logger = logging.getLogger("chatd.redis")
 
 
-class Ring(msgspec.Struct, frozen=True, array_like=True):
-    """One publication on a shop's channel. `head` is the last number of the shop's stream that the sender knows of, 0
-    when there is none to tell."""
+class Ring(msgspec.Struct, array_like=True):
+    """What is said on a shop's channel at a time. `head` is the last number of the shop's stream that the sender knows
+    of, 0 when there is none to tell."""
 
     node: str
     head: int
     publications: list[Publication]
     signals: list[Signal]
 
+    def parts(self) -> Iterable[Ring]:
+        """The same in rings of a bounded length; mostly it is one itself."""
+        if len(self.publications) <= ITEMS_PER_RING and len(self.signals) <= ITEMS_PER_RING:
+            return (self,)
+        most = max(len(self.publications), len(self.signals))
+        # The head goes with the last part: told earlier, what is still to come would be read from the log.
+        return [
+            Ring(
+                self.node,
+                self.head if start + ITEMS_PER_RING >= most else 0,
+                self.publications[start : start + ITEMS_PER_RING],
+                self.signals[start : start + ITEMS_PER_RING],
+            )
+            for start in range(0, most, ITEMS_PER_RING)
+        ]
 
-class _Waiting:
-    """What one shop's channel is to hear."""
-
-    __slots__ = ("bytes", "head", "publications", "signals")
-
-    def __init__(self) -> None:
-        self.publications: list[Publication] = []
-        self.signals: list[Signal] = []
-        self.head = 0
-        self.bytes = 0
+    def size(self) -> int:
+        """The bytes that it takes, roughly."""
+        items = len(self.publications) + len(self.signals)
+        return ITEM_BYTES * items + sum(len(one.record) for one in self.publications)
 
 
 class RedisBus:
@@ -73,39 +82,37 @@ class RedisBus:
         self._heard_of = heard_of
         self._check = check
         self._dropped = dropped
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, Ring] = {}
         self.waiting_bytes = 0
         self._owed: dict[str, int] = {}  # by shop: the last number of what was not sent
         self._unchecked: set[str] = set()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Ring)
         # How a ring of this node begins: an array of four, and the node's name.
-        self._own = bytes((0x90 + len(Ring.__struct_fields__),)) + self._encoder.encode(link.node)
-        link.attach(self, own=self._own)
+        own = bytes((0x90 + len(Ring.__struct_fields__),)) + self._encoder.encode(link.node)
+        link.attach(self, own=own)
 
     # ------------------------------------------------------------------ the contract (`live.bus.Bus`)
 
     def publish(self, shop: str, items: Sequence[Item]) -> None:
         self._receiver(shop, items)
-        waiting = self._waiting.get(shop)
-        if waiting is None:
-            waiting = self._waiting[shop] = _Waiting()
-        size = ITEM_BYTES * len(items)
-        for item in items:
-            if isinstance(item, Signal):
-                waiting.signals.append(item)
-            else:
-                waiting.publications.append(item)
-                waiting.head = max(waiting.head, item.number)
-                size += len(item.record)
-        waiting.bytes += size
-        self.waiting_bytes += size
         channel = _channel(shop)
+        ring = self._waiting.get(shop)
+        if ring is None:
+            ring = self._waiting[shop] = Ring(self._link.node, 0, [], [])
+            self._link.wake(channel)
+        self.waiting_bytes += ITEM_BYTES * len(items)
+        for item in items:
+            if type(item) is Signal:
+                ring.signals.append(item)
+            else:
+                ring.publications.append(item)
+                ring.head = max(ring.head, item.number)
+                self.waiting_bytes += len(item.record)
         if not self._link.is_publishing(channel):
             self._forget(shop)
         while self.waiting_bytes > WAITING_BYTES_MAX:
             self._forget(next(iter(self._waiting)))  # whose first item is the oldest
-        self._link.wake(channel)
 
     def join(self, shop: str) -> None:
         self._link.subscribe(_channel(shop), partial(self._hear, shop), partial(self._begin, shop))
@@ -129,49 +136,34 @@ class RedisBus:
         else:
             waiting = {shop: self._waiting.pop(shop) for shop in [*self._waiting] if owns(_channel(shop))}
             owed = {shop: self._owed.pop(shop) for shop in [*self._owed] if owns(_channel(shop))}
-            self.waiting_bytes -= sum(one.bytes for one in waiting.values())
-        notes: list[Note] = []
-        for shop, one in waiting.items():
-            publications, signals = one.publications, one.signals
-            head = max(one.head, owed.pop(shop, 0)) if owed else one.head
-            most = max(len(publications), len(signals))
-            if most <= ITEMS_PER_RING:  # as nearly always
-                notes.append(self._note(shop, head, publications, signals))
-                continue
-            for start in range(0, most, ITEMS_PER_RING):
-                end = start + ITEMS_PER_RING
-                # The head goes with the last part: told earlier, what is still to come would be read from the log.
-                told = head if end >= most else 0
-                notes.append(self._note(shop, told, publications[start:end], signals[start:end]))
-        notes += [self._note(shop, head, [], []) for shop, head in owed.items()]
-        return notes
+            self.waiting_bytes -= sum(ring.size() for ring in waiting.values())
+        for shop, head in owed.items():
+            ring = waiting.setdefault(shop, Ring(self._link.node, 0, [], []))
+            ring.head = max(ring.head, head)
+        encode = self._encoder.encode
+        return [(_channel(shop), encode(part)) for shop, ring in waiting.items() for part in ring.parts()]
 
     def failed(self, notes: Sequence[Note]) -> None:
         for channel, payload in notes:
             ring = self._decoder.decode(payload)
-            self._owe(channel.removeprefix(SHOP_CHANNELS), ring.head)
-            self._dropped.add(len(ring.publications) + len(ring.signals))
+            self._drop(channel.removeprefix(SHOP_CHANNELS), ring)
         for shop in [shop for shop in self._waiting if not self._link.is_publishing(_channel(shop))]:
             self._forget(shop)
 
-    def _note(self, shop: str, head: int, publications: list[Publication], signals: list[Signal]) -> Note:
-        return _channel(shop), self._encoder.encode(Ring(self._link.node, head, publications, signals))
-
     def _forget(self, shop: str) -> None:
-        waiting = self._waiting.pop(shop)
-        self.waiting_bytes -= waiting.bytes
-        self._dropped.add(len(waiting.publications) + len(waiting.signals))
-        self._owe(shop, waiting.head)
+        ring = self._waiting.pop(shop)
+        self.waiting_bytes -= ring.size()
+        self._drop(shop, ring)
 
-    def _owe(self, shop: str, head: int) -> None:
-        if head:
-            self._owed[shop] = max(head, self._owed.get(shop, 0))
+    def _drop(self, shop: str, ring: Ring) -> None:
+        """What is in it will not be heard; that it was is told when Redis is back."""
+        self._dropped.add(len(ring.publications) + len(ring.signals))
+        if ring.head:
+            self._owed[shop] = max(ring.head, self._owed.get(shop, 0))
 
     # ------------------------------------------------------------------ listening
 
     def _hear(self, shop: str, payload: bytes) -> None:
-        if payload.startswith(self._own):
-            return
         try:
             ring = self._decoder.decode(payload)
         except msgspec.DecodeError as error:
