@@ -180,8 +180,8 @@ class Hub:
             return
         ready: list[Publication] = []
         for item in items:
-            if isinstance(item, Signal):
-                self._signal(feed, item)
+            if type(item) is Signal:
+                _signal(feed, item)
             elif feed.position is not None and item.number == feed.position + 1:
                 feed.position = item.number
                 ready.append(item)
@@ -260,29 +260,6 @@ class Hub:
             for customer, numbered in _by_customer(feed, publications).items():
                 _spread(feed.customers.get(customer, ()), numbered, translated)
 
-    def _signal(self, feed: Feed, signal: Signal) -> None:
-        followers: Iterable[Follower]
-        if signal.customer is None:
-            followers = feed.staff
-        elif signal.customer == EVERY_CUSTOMER:
-            followers = [follower for group in feed.customers.values() for follower in group]
-        else:
-            followers = feed.customers.get(signal.customer, ())
-        if not followers:
-            return
-        frames: dict[Codec, bytes] = {}
-        for follower in tuple(followers):
-            if follower.name == signal.sender:
-                continue
-            try:
-                codec = follower.codec
-                frame = frames.get(codec)
-                if frame is None:
-                    frame = frames[codec] = signal_frame(codec, signal.name, signal.data)
-                follower.signal(frame, signal.conversation)
-            except Exception:
-                logger.exception(_FAILED)
-
 
 _FAILED = "a follower failed; the others go on"
 
@@ -300,6 +277,28 @@ def _by_customer(feed: Feed, publications: list[Publication]) -> dict[str, list[
         if one.customer_number is not None and one.customer in feed.customers:
             found.setdefault(one.customer, []).append((one.customer_number, one))
     return found
+
+
+def _signal(feed: Feed, signal: Signal) -> None:
+    customer = signal.customer
+    if customer is None:
+        followers = tuple(feed.staff)
+    elif customer == EVERY_CUSTOMER:
+        followers = tuple(follower for group in feed.customers.values() for follower in group)
+    else:
+        followers = feed.customers.get(customer, ())
+    frames: dict[Codec, bytes] = {}
+    for follower in followers:
+        if follower.name == signal.sender:
+            continue
+        try:
+            codec = follower.codec
+            frame = frames.get(codec)
+            if frame is None:
+                frame = frames[codec] = signal_frame(codec, signal.name, signal.data)
+            follower.signal(frame, signal.conversation)
+        except Exception:
+            logger.exception(_FAILED)
 
 
 def _frame(codec: Codec, numbered: list[Numbered], translated: dict[int, bytes]) -> Chunk:

@@ -24,7 +24,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
