@@ -13,7 +13,7 @@ from typing import Any
 from redis import Connection, SSLConnection
 from redis.exceptions import RedisError
 
-from chatd.live.redis_line import slot_of
+from chatd.live.redis_listener import slot_of
 from tests.redises import CERTIFICATE, TLS_OPTIONS, RedisProcess, free_ports, redis_7_path
 
 MASTERS = 3

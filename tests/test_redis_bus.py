@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatd.live import redis_bus
+from chatd.live import redis_bus, redis_listener
 from chatd.live.bus import Signal, make_signal
 from tests.door import until
 from tests.ears import ears, publication
@@ -79,6 +79,33 @@ async def test_what_arrives_together_goes_out_together(redis: RedisServer) -> No
             after = client.info("commandstats")["cmdstat_publish"]["calls"]
         assert other.numbers() == list(range(1, 2_001))
         assert after - before < 50
+
+
+async def test_what_takes_long_is_worked_off_in_slices(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are served in between, nothing is lost and nothing overtakes."""
+    monkeypatch.setattr(redis_listener, "SLICE_SECONDS", 0.0)
+    heard: list[tuple[int, bytes]] = []
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with ears(redis.url, "a") as (one,):
+        begun = asyncio.Event()
+        one.link.subscribe("flood", lambda payload: heard.append((turns, payload)), begun.set)
+        await begun.wait()
+        turning = asyncio.create_task(turn())
+        with redis.client() as client, client.pipeline(transaction=False) as pipeline:
+            for number in range(1_000):
+                pipeline.publish("test:flood", b"%d" % number)
+            pipeline.execute()
+        await until(lambda: len(heard) == 1_000)
+        turning.cancel()
+    assert [payload for _, payload in heard] == [b"%d" % number for number in range(1_000)]
+    assert len({turn for turn, _ in heard}) > 100
 
 
 async def test_while_redis_is_away_one_number_is_kept_and_told_later(redis: RedisServer) -> None:

@@ -14,7 +14,7 @@ from chatd.cli.doctor import examine
 from chatd.config import variable_of
 from chatd.live.presence import Change
 from chatd.live.redis_cluster import ClusterLink, make_link, read_map
-from chatd.live.redis_line import slot_of
+from chatd.live.redis_listener import slot_of
 from chatd.live.redis_presence import LEASE_SECONDS, RedisPresence
 from tests.door import until
 from tests.ears import Ear, ears, publication

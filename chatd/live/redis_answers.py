@@ -30,10 +30,9 @@ _COUNTS = re.compile(rb"(?::\d{1,9}\r\n){1,1000}").match
 
 
 class Answers:
-    """Of a connection that redis-py has made, and that is read by nobody else from now on. Messages that begin with
-    `own` are passed over."""
+    """Of a connection that redis-py has made, and that is read by nobody else from now on."""
 
-    def __init__(self, connection: AbstractConnection, *, own: bytes = b"") -> None:
+    def __init__(self, connection: AbstractConnection) -> None:
         reader: asyncio.StreamReader | None = connection._reader
         writer: asyncio.StreamWriter | None = connection._writer
         assert reader is not None, "it is connected"
@@ -41,7 +40,6 @@ class Answers:
         self._reader = reader
         self._writer = writer
         self._rest = b""
-        self._own = own
         self._loop = asyncio.get_running_loop()
         self._patience = (0.0, 0.0)  # while somebody waits: until when (the loop's time), and for how many seconds
         self._watch: asyncio.TimerHandle | None = None
@@ -63,7 +61,7 @@ class Answers:
                 data = await self._reader.read(READ_BYTES)
                 if not data:
                     raise ConnectionError("Redis has hung up")
-                answers, self._rest = parse_answers(self._rest + data if self._rest else data, self._own)
+                answers, self._rest = parse_answers(self._rest + data if self._rest else data)
                 if answers:
                     return answers
                 if len(self._rest) > ANSWER_BYTES_MAX:

@@ -26,18 +26,9 @@ import msgspec
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from chatd.live.redis_line import (
-    SHARDED,
-    SILENT_SECONDS,
-    Confirmed,
-    Line,
-    Note,
-    Receiver,
-    Source,
-    connection_pool,
-    slot_of,
-)
+from chatd.live.redis_line import SILENT_SECONDS, Line, Note, Source, connection_pool
 from chatd.live.redis_link import Link, RedisLink
+from chatd.live.redis_listener import SHARDED, Confirmed, Receiver, slot_of
 
 SLOTS = 16_384
 MAP_SECONDS = 10.0

@@ -1,6 +1,6 @@
 """A line to one Redis server: two connections, of which one speaks and one listens, kept alive for ever.
 
-* Nothing here waits for Redis but its own two tasks. Whoever has something to say is a `Source`: it keeps what it has,
+* Nothing here waits for Redis but its own tasks. Whoever has something to say is a `Source`: it keeps what it has,
   in bounds of its own, and is asked for it when the line is free. What was taken and did not arrive is handed back to
   it (`failed`), so that it can say so later in fewer words.
 * All that arrives within one turn of the loop, or while the answer to the last pipeline is under way, goes out as one
@@ -12,7 +12,7 @@
   that is still under way would be taken for that of the next command (CVE-2023-28858). Only where a cluster says that
   another of its servers has the slot (`MOVED`, `CLUSTERDOWN`), an answer to one command, it goes on.
 
-`redis_link` has one line, `redis_cluster` one to each shard.
+`redis_listener` is the half that listens. `redis_link` has one line, `redis_cluster` one to each shard.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-import msgspec
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, MovedError, RedisError
 
 from chatd.live.redis_answers import Answers, packed_publish, publish_head
+from chatd.live.redis_listener import Confirmed, Listener, Receiver, Verbs
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 3.0
@@ -46,19 +45,13 @@ RETRY_SECONDS_MAX = 0.5
 """The nodes of one installation are few, so there is no herd to fear, and a Redis that is back is found at once."""
 
 NOTES_MAX = 1_000
-CHANNELS_PER_COMMAND = 500
 HEADS_KEPT = 5_000
 """Of the channels that were last spoken on, how a command begins is kept: 150 bytes each."""
-
-SLICE_SECONDS = 0.005
-"""What is in the listener's buffer is worked off in slices, for reading what is there already never yields."""
 
 FLUSH_SECONDS = 0.5
 
 logger = logging.getLogger("chatd.redis")
 
-Receiver = Callable[[bytes], None]
-Confirmed = Callable[[], None] | None
 Owns = Callable[[str], bool]
 Note = tuple[str, bytes]
 """A channel, and what is to be said there."""
@@ -73,21 +66,6 @@ class Source(Protocol):
 
     def failed(self, notes: Sequence[Note]) -> None:
         """These were taken, and may not have arrived."""
-
-
-class Verbs(msgspec.Struct, frozen=True):
-    """The words of one kind of pub/sub. `together`: a command may name several channels, of whatever slots."""
-
-    publish: bytes
-    subscribe: bytes
-    unsubscribe: bytes
-    subscribed: bytes
-    unsubscribed: bytes
-    together: bool
-
-
-CLASSIC = Verbs(b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE", b"subscribe", b"unsubscribe", True)
-SHARDED = Verbs(b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"ssubscribe", b"sunsubscribe", False)
 
 
 class Owner(Protocol):
@@ -145,12 +123,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._notes: deque[Note] = deque(maxlen=NOTES_MAX)
         self._head = lru_cache(HEADS_KEPT)(lambda channel: publish_head(verbs.publish, owner.full(channel)))
-        # By the channel's name as Redis has it, as are the names in what follows.
-        self._receivers: dict[bytes, tuple[Receiver, Confirmed]] = {}
-        self._asked: set[bytes] = set()  # what this connection has subscribed to
-        self._leaving: Counter[bytes] = Counter()  # what it has unsubscribed from, without an answer so far
-        self._changed_names: set[bytes] = set()
-        self._changed = asyncio.Event()
+        self._listener = Listener(verbs, moved=lambda: owner.moved(self))
         self._woken = asyncio.Event()
         self._flushed = asyncio.Event()
         self._beat_due = False
@@ -173,19 +146,14 @@ class Line:
             self._woken.set()
 
     def want(self, channel: str, receiver: Receiver, confirmed: Confirmed = None) -> None:
-        name = self._owner.full(channel)
-        self._receivers[name] = (receiver, confirmed)
-        self._change(name)
+        self._listener.want(self._owner.full(channel), receiver, confirmed)
 
     def unwant(self, channel: str) -> None:
-        name = self._owner.full(channel)
-        if self._receivers.pop(name, None) is not None:
-            self._change(name)
+        self._listener.unwant(self._owner.full(channel))
 
     def ask_again(self) -> None:
         """Subscribe once more to what the server has sent away."""
-        for name in self._receivers.keys() - self._asked:
-            self._change(name)
+        self._listener.ask_again()
 
     def beat_on(self, channel: str) -> None:
         """Send the heartbeat through another channel, for the old one's slot is somebody else's now."""
@@ -255,6 +223,8 @@ class Line:
 
     def _beat(self) -> None:
         self._beating = self._loop.call_later(BEAT_SECONDS, self._beat)
+        if self._loop.time() - max(self._beat_heard_at, self._listener.since) > PATIENCE_SECONDS:
+            self._listener.give_up(_Deaf("the heartbeat did not come back"))
         self._send_beat()
 
     def _send_beat(self) -> None:
@@ -266,9 +236,7 @@ class Line:
         if self.well_since is None:
             returned, self._well_since = self._well_since is not None, now
             if returned:  # whatever else was said meanwhile was lost like the heartbeats
-                for _, confirmed in tuple(self._receivers.values()):
-                    if confirmed is not None:
-                        confirmed()
+                self._listener.confirm_all()
             if self._away_since is not None:
                 logger.info("%s is back after %.1f s", self.name, now - self._away_since)
                 self._away_since = None
@@ -344,104 +312,7 @@ class Line:
     # ------------------------------------------------------------------ listening
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        answers = Answers(connection, own=self._owner.own)
-        began = self._loop.time()
-        self._asked.clear()
-        self._leaving.clear()
-        self._changed_names = set(self._receivers)
-        subscribing = self._loop.create_task(self._keep_subscribed(connection))
-        try:
-            while True:
-                slice_began = self._loop.time()
-                for answer in await answers.read(PATIENCE_SECONDS):
-                    if type(answer) is tuple:
-                        self._hear(*answer)
-                    elif isinstance(answer, MovedError):
-                        self._lose(answer.slot_id)
-                    elif isinstance(answer, Exception):
-                        raise answer
-                    else:
-                        self._hear_of(*answer)
-                    if self._loop.time() - slice_began > SLICE_SECONDS:
-                        await asyncio.sleep(0)
-                        slice_began = self._loop.time()
-                if self._loop.time() - max(self._beat_heard_at, began) > PATIENCE_SECONDS:
-                    raise _Deaf("the heartbeat did not come back")
-        finally:
-            subscribing.cancel()
-            await asyncio.gather(subscribing, return_exceptions=True)
-
-    def _hear(self, name: bytes, payload: bytes) -> None:
-        """What was said on a channel."""
-        known = self._receivers.get(name)
-        if known is None:
-            return  # of a channel that was left just now
-        try:
-            known[0](payload)
-        except Exception:
-            logger.exception(_FAILED)
-
-    def _hear_of(self, kind: bytes, name: bytes, _count: int) -> None:
-        """That listening to a channel has begun or ended."""
-        try:
-            if kind == self._verbs.unsubscribed:
-                self._hear_end(name)
-            elif kind == self._verbs.subscribed and name in self._receivers:
-                _, confirmed = self._receivers[name]
-                if confirmed is not None:
-                    confirmed()
-        except Exception:
-            logger.exception(_FAILED)
-
-    def _hear_end(self, name: bytes) -> None:
-        if self._leaving[name] > 1:
-            self._leaving[name] -= 1
-        elif name in self._leaving:
-            del self._leaving[name]
-        elif name in self._asked:
-            # Of the server's own accord: the slot has moved to another one (Redis 7, sharded pub/sub).
-            self._asked.discard(name)
-            self._owner.moved(self)
-
-    def _lose(self, slot: int) -> None:
-        """The server does not have this slot, so whatever was asked of it there was refused."""
-        for name in [name for name in (*self._asked, *self._leaving) if slot_of(name) == slot]:
-            self._asked.discard(name)
-            self._leaving.pop(name, None)
-        self._owner.moved(self)
-
-    def _change(self, name: bytes) -> None:
-        self._changed_names.add(name)
-        self._changed.set()
-
-    async def _keep_subscribed(self, connection: AbstractConnection) -> None:
-        """Subscribe to what is wanted, and no longer to what is not. The one task that does so: several that subscribe
-        at once have lost subscriptions in this library."""
-        self._changed.set()
-        while connection.is_connected:
-            await self._changed.wait()
-            self._changed.clear()
-            names, self._changed_names = self._changed_names, set()
-            wanted = [name for name in names if name in self._receivers and name not in self._asked]
-            unwanted = [name for name in names if name not in self._receivers and name in self._asked]
-            self._asked.update(wanted)
-            self._asked.difference_update(unwanted)
-            self._leaving.update(unwanted)
-            for verb, some in ((self._verbs.subscribe, wanted), (self._verbs.unsubscribe, unwanted)):
-                for start in range(0, len(some), CHANNELS_PER_COMMAND):
-                    if not connection.is_connected:
-                        return  # the reader has seen the error; sending would quietly connect again
-                    part = some[start : start + CHANNELS_PER_COMMAND]
-                    commands = [[verb, *part]] if self._verbs.together else [[verb, name] for name in part]
-                    await connection.send_packed_command(connection.pack_commands(commands))
-
-
-_FAILED = "what Redis brought could not be worked off; the line goes on"
-
-
-def slot_of(name: bytes) -> int:
-    """The slot of a cluster in which a channel lives: the CRC16 of its name, or of what stands in its braces."""
-    return key_slot(name)
+        await self._listener.listen(connection, self._owner.own)
 
 
 def connection_pool(url: str, node: str) -> ConnectionPool:

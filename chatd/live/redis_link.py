@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from chatd.live.redis_line import CLASSIC, Confirmed, Line, Note, Owns, Receiver, Source, connection_pool
+from chatd.live.redis_line import Line, Note, Owns, Source, connection_pool
+from chatd.live.redis_listener import CLASSIC, Confirmed, Receiver
 
 __all__ = ["Link", "Note", "Owns", "Receiver", "RedisLink", "Source"]
 

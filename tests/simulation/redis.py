@@ -86,7 +86,8 @@ class Connection:
         self.node = node
         self.channels: dict[bytes, None] = {}
         self.is_connected = False
-        self._reader = self._writer = self
+        self._reader = self._writer = self.transport = self
+        self._protocol: asyncio.Protocol | None = None  # which is told at once, instead of somebody who reads
         self._failed: Exception | None = None
         self._redis = redis
         self._asked = b""
@@ -110,9 +111,22 @@ class Connection:
         self.is_connected = False
         self._redis.connections.pop(self, None)
         self._arrived.set()
+        if self._protocol is not None:
+            self._protocol.connection_lost(None)
+            self._protocol = None
 
-    def pack_commands(self, commands: Sequence[Sequence[str]]) -> bytes:
-        return b"".join([packed(*(word.encode() for word in command)) for command in commands])
+    def pack_commands(self, commands: Sequence[Sequence[bytes]]) -> bytes:
+        return b"".join([packed(*command) for command in commands])
+
+    def get_protocol(self) -> asyncio.Protocol:
+        """As of `asyncio.Transport`, like the next ones. It never is full."""
+        return asyncio.Protocol()
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+
+    def pause_reading(self) -> None:
+        raise AssertionError("time stands still while something is worked off")
 
     async def send_packed_command(self, commands: bytes) -> None:
         if not self.is_connected:
@@ -137,9 +151,13 @@ class Connection:
                 self._redis.carry_out(self, command)
 
     def bring(self, answer: bytes) -> None:
-        if self.is_connected:
-            self._answered += answer
-            self._arrived.set()
+        if not self.is_connected:
+            return
+        self._answered += answer
+        self._arrived.set()
+        if self._protocol is not None:
+            data, self._answered = self._answered, b""
+            self._protocol.data_received(data)
 
     async def read(self, _count: int) -> bytes:
         """As of `asyncio.StreamReader`: what has arrived, at least something; nothing at the end."""
