@@ -254,6 +254,7 @@ def test_a_signal_goes_to_whom_it_names_and_not_back_to_its_sender() -> None:
     assert heard(make_signal("typing", {"on": True}, None, "staff")) == [colleague]
     assert heard(make_signal("typing", {"on": True}, MIA, "staff")) == [mia, second_tab]
     assert heard(make_signal("typing", {"on": True}, MIA, "m")) == [second_tab]
+    assert heard(make_signal("typing", {"on": True}, MIA, "staff", staff=True)) == [colleague, mia, second_tab]
     assert heard(make_signal("shop_presence", {"online": True}, EVERY_CUSTOMER)) == [mia, second_tab, leo]
     assert heard(make_signal("presence", {"customer": MIA}, "nobody")) == []
 

@@ -26,19 +26,22 @@ class Publication(msgspec.Struct, frozen=True, array_like=True):
 @final
 class Signal(msgspec.Struct, frozen=True, array_like=True):
     """Something that is true only now: typing, presence. Neither numbered nor kept. `data` is a JSON object, encoded
-    once by whoever makes it (`make_signal`), as records are. `customer` names whom it goes to; None means the staff.
-    `sender` is the connection that must not get its own signal back. Of a `conversation`, if it is of one, only those
-    hear who follow it."""
+    once by whoever makes it (`make_signal`), as records are. `customer` names whom it goes to, with `staff` the staff
+    as well; None means the staff alone. `sender` is the connection that must not get its own signal back. Of a
+    `conversation`, if it is of one, only those hear who follow it."""
 
     name: str
     data: bytes
     customer: str | None = None
     sender: str = ""
     conversation: str | None = None
+    staff: bool = False
 
 
-def make_signal(name: str, data: dict[str, Any], customer: str | None = None, sender: str = "") -> Signal:
-    return Signal(name, msgspec.json.encode(data), customer, sender, data.get("conversation"))
+def make_signal(
+    name: str, data: dict[str, Any], customer: str | None = None, sender: str = "", *, staff: bool = False
+) -> Signal:
+    return Signal(name, msgspec.json.encode(data), customer, sender, data.get("conversation"), staff)
 
 
 Item = Publication | Signal

@@ -287,6 +287,8 @@ def _signal(feed: Feed, signal: Signal) -> None:
         followers = tuple(follower for group in feed.customers.values() for follower in group)
     else:
         followers = feed.customers.get(customer, ())
+        if signal.staff:
+            followers = (*followers, *feed.staff)
     frames: dict[Codec, bytes] = {}
     for follower in followers:
         if follower.name == signal.sender:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from chatd.domain.commands import SetTyping
 from chatd.domain.people import Actor
 from chatd.errors import ChatError
@@ -27,7 +25,7 @@ LOOK_UP_SECONDS = 2.0
 database busy. Nobody begins to type in more threads than that."""
 
 
-Telling = tuple[Signal, ...]
+Telling = tuple[Signal]
 
 
 class Typist(Protocol):
@@ -107,7 +105,7 @@ class TypingSignals:
         """A customer's typing goes to the staff, staff's to the customer and to their colleagues."""
         actor, sender = self._actor, self._typist.name
         author = {"kind": actor.author.kind, "id": actor.id, "name": actor.name}
-        to_staff = make_signal("typing", {"conversation": conversation, "author": author, "on": on}, None, sender)
+        data = {"conversation": conversation, "author": author, "on": on}
         if actor.is_customer:
-            return (to_staff,)
-        return (to_staff, msgspec.structs.replace(to_staff, customer=customer))
+            return (make_signal("typing", data, None, sender),)
+        return (make_signal("typing", data, customer, sender, staff=True),)
