@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -42,10 +42,8 @@ class Ring(msgspec.Struct, array_like=True):
     publications: list[Publication]
     signals: list[Signal]
 
-    def parts(self) -> Iterable[Ring]:
-        """The same in rings of a bounded length; mostly it is one itself."""
-        if len(self.publications) <= ITEMS_PER_RING and len(self.signals) <= ITEMS_PER_RING:
-            return (self,)
+    def parts(self) -> list[Ring]:
+        """The same in rings of a bounded length."""
         most = max(len(self.publications), len(self.signals))
         # The head goes with the last part: told earlier, what is still to come would be read from the log.
         return [
@@ -96,11 +94,9 @@ class RedisBus:
 
     def publish(self, shop: str, items: Sequence[Item]) -> None:
         self._receiver(shop, items)
-        channel = _channel(shop)
         ring = self._waiting.get(shop)
         if ring is None:
             ring = self._waiting[shop] = Ring(self._link.node, 0, [], [])
-            self._link.wake(channel)
         self.waiting_bytes += ITEM_BYTES * len(items)
         for item in items:
             if type(item) is Signal:
@@ -109,7 +105,7 @@ class RedisBus:
                 ring.publications.append(item)
                 ring.head = max(ring.head, item.number)
                 self.waiting_bytes += len(item.record)
-        if not self._link.is_publishing(channel):
+        if not self._link.wake(_channel(shop)):
             self._forget(shop)
         while self.waiting_bytes > WAITING_BYTES_MAX:
             self._forget(next(iter(self._waiting)))  # whose first item is the oldest
@@ -141,7 +137,13 @@ class RedisBus:
             ring = waiting.setdefault(shop, Ring(self._link.node, 0, [], []))
             ring.head = max(ring.head, head)
         encode = self._encoder.encode
-        return [(_channel(shop), encode(part)) for shop, ring in waiting.items() for part in ring.parts()]
+        notes: list[Note] = []
+        for shop, ring in waiting.items():
+            if len(ring.publications) <= ITEMS_PER_RING and len(ring.signals) <= ITEMS_PER_RING:  # as nearly always
+                notes.append((SHOP_CHANNELS + shop, encode(ring)))
+            else:
+                notes += [(_channel(shop), encode(part)) for part in ring.parts()]
+        return notes
 
     def failed(self, notes: Sequence[Note]) -> None:
         for channel, payload in notes:

@@ -99,12 +99,10 @@ class ClusterLink:
         self.sources.append(source)
         self.own = own or self.own
 
-    def wake(self, channel: str | None = None) -> None:
-        if channel is None:
-            for one in self._lines.values():
-                one.wake()
-        elif (line := self._line_of(channel)) is not None:
-            line.wake()
+    def wake(self, channel: str | None = None) -> bool:
+        some = [*self._lines.values()] if channel is None else [self._line_of(channel)]
+        woken = [line is not None and line.wake() for line in some]
+        return all(woken)
 
     def say(self, channel: str, payload: bytes) -> None:
         self.pass_on((channel, payload))

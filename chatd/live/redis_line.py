@@ -135,9 +135,10 @@ class Line:
 
     # ------------------------------------------------------------------ for the link
 
-    def wake(self) -> None:
-        """A source has something to say."""
+    def wake(self) -> bool:
+        """A source has something to say. Returns `publishing`."""
         self._woken.set()
+        return self.publishing
 
     def say(self, note: Note) -> None:
         """Say one thing, if Redis is there: neither kept for later nor repeated."""

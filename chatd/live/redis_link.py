@@ -26,8 +26,9 @@ class Link(Protocol):
         """`own`: how what it says begins, when that cannot be mistaken for what another node says. Redis sends it back,
         for this node listens as well, and it is not handed over."""
 
-    def wake(self, channel: str | None = None) -> None:
-        """A source has something to say; on this channel, if it is one."""
+    def wake(self, channel: str | None = None) -> bool:
+        """A source has something to say; on this channel, if it is one. Returns whether what is said goes out at
+        present. While it does not, do better to forget than to keep."""
 
     def say(self, channel: str, payload: bytes) -> None:
         """Say one thing, if Redis is there: neither kept for later nor repeated."""
@@ -43,7 +44,7 @@ class Link(Protocol):
     def unsubscribe(self, channel: str) -> None: ...
 
     def is_publishing(self, channel: str) -> bool:
-        """Whether what is said there goes out at present. While it does not, do better to forget than to keep."""
+        """The same of one channel, when there is nothing to say."""
 
     @property
     def well_since(self) -> float | None:
@@ -81,8 +82,8 @@ class RedisLink:
         self.sources.append(source)
         self.own = own or self.own
 
-    def wake(self, channel: str | None = None) -> None:
-        self._line.wake()
+    def wake(self, channel: str | None = None) -> bool:
+        return self._line.wake()
 
     def say(self, channel: str, payload: bytes) -> None:
         self._line.say((channel, payload))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -194,7 +194,7 @@ class _Ear(asyncio.Protocol):
         self._hear = hear
         self._own = own
         self._rest = b""  # the beginning of an answer that is still to come
-        self._late: deque[Any] = deque()
+        self._late: list[Any] = []
         self.ended: asyncio.Future[Exception] = self._loop.create_future()
         self._transport: asyncio.Transport = writer.transport  # type: ignore[assignment]
         self._writing = self._transport.get_protocol()
@@ -212,30 +212,31 @@ class _Ear(asyncio.Protocol):
             return
         if self._late:
             self._late += answers
-        else:
-            self._work_off(deque(answers))
+        elif not self._work_off(answers):
+            self._transport.pause_reading()
 
-    def _work_off(self, answers: deque[Any]) -> None:
-        until = self._loop.time() + SLICE_SECONDS
+    def _work_off(self, answers: list[Any]) -> bool:
+        """As many as can be in a slice. Whether that was all."""
+        hear, time = self._hear, self._loop.time
+        until = time() + SLICE_SECONDS
+        done = 0
         try:
-            while answers:
-                self._hear(answers.popleft())
-                if self._loop.time() > until:
+            for answer in answers:
+                hear(answer)
+                done += 1
+                if time() > until:
                     break
         except Exception as error:  # noqa: BLE001  # whoever waits for the end gets it
             self.end(error)
-            return
-        if answers and not self._late:
-            self._transport.pause_reading()
-        self._late = answers
-        if answers:
+            return True
+        self._late = answers[done:]
+        if self._late:
             self._loop.call_soon(self._go_on)
+        return not self._late
 
     def _go_on(self) -> None:
-        if self._late and not self.ended.done():
-            self._work_off(self._late)
-            if not self._late:
-                self._transport.resume_reading()
+        if self._late and self._work_off(self._late) and not self.ended.done():
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         self.end(ConnectionError("Redis has hung up"))

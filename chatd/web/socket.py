@@ -314,10 +314,12 @@ class SocketProtocol(Connection):
     def signal(self, frame: bytes, conversation: str | None) -> None:
         # What is true only now is not worth keeping for later: before the welcome, and behind a full transport, it
         # goes.
-        if self._backlog is not None or self._paused or self.actor is None:
-            return
-        if conversation is None or self.actor.conversation in (None, conversation):
+        if not self._paused and (self._takes_all or self._follows(conversation)):
             self.send(frame)
+
+    def _follows(self, conversation: str | None) -> bool:
+        """Whether what is of this conversation, or of none, is for this client now."""
+        return self._backlog is None and self.actor is not None and conversation in (None, self.actor.conversation)
 
 
 _WAYS: dict[type, Callable[[SocketProtocol, Any], None]] = {

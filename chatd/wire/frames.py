@@ -106,7 +106,7 @@ def error_frame(codec: Codec, client_id: str | None, error: ChatError) -> bytes:
 def signal_frame(codec: Codec, name: str, data: bytes) -> bytes:
     """`data` is JSON. A signal's name has no character that JSON would escape."""
     if codec == "json":
-        return frame(TEXT, b'{"type":"signal","name":"%b","data":%b}' % (name.encode(), data))
+        return frame(TEXT, b"".join((b'{"type":"signal","name":"', name.encode(), b'","data":', data, b"}")))
     return frame(BINARY, _msgpack.encode({"type": "signal", "name": name, "data": _decode_json(data)}))
 
 
