@@ -31,7 +31,7 @@ async def program(*arguments: str, **environ: str) -> AsyncIterator[asyncio.subp
         "chatd",
         *arguments,
         env={**os.environ, **environ},
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

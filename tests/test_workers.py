@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from chatd.cli.doctor import examine
-from chatd.config import variable_of
+from chatd.config import Settings, variable_of
+from chatd.store import migrations
 from tests.door import until
 from tests.nodes import Cluster, running_cluster
 from tests.redises import RedisServer, running_redis
@@ -86,6 +87,22 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path, redis: RedisServer
         process.kill()
         await process.wait()
         await until(lambda: not any(is_alive(worker) for worker in workers), seconds=15)
+
+
+async def test_a_worker_of_a_newer_version_brings_the_database_up_to_it(tmp_path: Path, redis: RedisServer) -> None:
+    """As one has it that is started after an update, by a supervisor that was there before."""
+    settings = Settings(data_directory=tmp_path)
+    with migrations._connected(settings.database_path) as connected:
+        migrations._upgrade(connected, "0001")
+    assert migrations.check(settings).changed
+    environ = {"CHATD_DATA_DIRECTORY": str(tmp_path), "CHATD_PORT": "0", "CHATD_REDIS_URL": redis.url}
+    async with program("serve", "--as-worker", **environ) as process:
+        await read_until(process, "listens on")
+        assert not migrations.check(settings).changed
+        assert process.stdin is not None
+        process.stdin.close()  # as the supervisor's end
+        async with asyncio.timeout(STARTED_SECONDS):
+            assert await process.wait() == 0
 
 
 async def test_customers_on_one_port_reach_staff_on_whichever_worker(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -73,6 +74,10 @@ def serve_command(workers: int, as_worker: bool) -> None:
     if as_worker:
         from chatd.web.server import serve
 
+        # A worker that takes another's place may be of a version that was installed since its supervisor began. If the
+        # database is of a newer one, because that serves beside this supervisor, `store.sqlite_writer` sees to it.
+        with contextlib.suppress(migrations.WrongSchema):
+            _migrate(settings)
         with shared_socket(settings.host, settings.port) as shared:
             _run(serve(settings, shared, sys.stdin.fileno()))
         return
