@@ -7,7 +7,6 @@ harmless (G2), for a `Query` it only pairs the answer. A `Signal` is neither sto
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -25,8 +24,7 @@ ClientId = Annotated[
         description="made by the sender, unguessable enough never to repeat",
     ),
 ]
-ID_CHARACTERS_MAX = 64
-Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=_ID_PATTERN)]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 Position = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 MinorUnits = Annotated[int, Meta(ge=0, le=10**15, description="integer minor units of the currency, never a float")]
@@ -45,11 +43,6 @@ TopicName = Literal[
 ]
 TOPICS: tuple[str, ...] = get_args(TopicName)
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="ISO 4217")]
-
-
-def is_id(text: str) -> bool:
-    """Whether it is an `Id`."""
-    return len(text) <= ID_CHARACTERS_MAX and re.search(_ID_PATTERN, text) is not None
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -99,9 +92,7 @@ class MarkSeen(Command, frozen=True, kw_only=True, tag="mark_seen"):
 class SetTyping(Signal, frozen=True, kw_only=True, tag="set_typing"):
     """Shown to the other side for at most eight seconds; repeat while it lasts."""
 
-    # Whether it is an id is asked when it is looked up (`is_id`), once for all signals of a conversation: asked by the
-    # decoder, of each, it takes longer than all the rest of decoding.
-    conversation: Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
+    conversation: Id
     on: bool
 
 

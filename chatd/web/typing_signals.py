@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chatd.domain.commands import SetTyping, is_id
+from chatd.domain.commands import SetTyping
 from chatd.domain.people import Actor
 from chatd.errors import ChatError
 from chatd.live.bus import Signal, make_signal
@@ -53,7 +53,7 @@ class TypingSignals:
         try:
             telling = self._known[signal.conversation]
         except KeyError:
-            if not self._looking and self._may_type() and is_id(signal.conversation) and self._may_look_up():
+            if not self._looking and self._may_type() and self._may_look_up():
                 self._looking = True
                 self._typist.chat.spawn(self._look_up(signal))
         else:
