@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from load.dialects import Codec
 from load.peers.ejabberd import Ejabberd
+from load.peers.floor import Floor
 from load.peers.nats import Nats
 from load.peers.socketio import SocketIO
 from load.peers.starlette import StarletteDurable, StarletteNodes, StarletteRelay
@@ -22,6 +23,7 @@ SYSTEMS: Mapping[str, Callable[[Codec], System]] = MappingProxyType(
         "starlette-sansio": lambda _codec: StarletteRelay("starlette-sansio", "websockets-sansio"),
         "starlette-aiosqlite": lambda _codec: StarletteDurable("websockets"),
         "starlette-2-nodes": lambda _codec: StarletteNodes("websockets"),
+        "floor": lambda _codec: Floor(),
         "python-socketio": lambda _codec: SocketIO(on_node=False),
         "socketio-node": lambda _codec: SocketIO(on_node=True),
         "nats": lambda _codec: Nats(),

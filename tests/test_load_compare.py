@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.utils import apply_mask
 
+from chatd.wire.websocket import CLOSE, TEXT, frame
 from load.check import Faults
 from load.dialects import ANSWER, EVENT, OTHER, SEVERAL, STEP, Dialect, RelayDialect, Unexpected, folded
 from load.goals import judged
@@ -21,7 +23,9 @@ from load.measure import with_children
 from load.peers import cache
 from load.peers.cache import Unavailable
 from load.peers.ejabberd import XmppDialect
+from load.peers.floor import Floor
 from load.peers.nats import NatsDialect
+from load.peers.servers.floor_relay import relayed
 from load.peers.socketio import SocketIODialect
 from load.peers.starlette import StarletteDurable, StarletteNodes
 from load.registry import SYSTEMS
@@ -117,6 +121,30 @@ def test_heartbeats_are_answered_and_the_rest_is_left_alone() -> None:
     assert SocketIODialect().read(b"2") == (ANSWER, b"3")
     assert SocketIODialect().read(b"6") == (OTHER,)
     assert XmppDialect("c", "a").read(b"<message from='x'><received/></message>") == (OTHER,)
+
+
+# ---------------------------------------------------------------- the floor
+
+
+async def test_the_floor_brings_everything_to_everybody() -> None:
+    for scenario in ("relay", "fanout"):
+        runs = await take_turns(scenario, [Floor()], SMALL, turns=1, cores=None, progress=quiet)
+        assert all(not run.faults.any and run.deliveries_per_s for run in runs), [run.faults for run in runs]
+
+
+def test_the_floor_sends_on_what_is_whole_and_keeps_the_rest() -> None:
+    def masked(opcode: int, payload: bytes) -> bytes:
+        length = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        return bytes((0x80 | opcode,)) + length + b"\x01\x02\x03\x04" + apply_mask(payload, b"\x01\x02\x03\x04")
+
+    said = [BODY, b"long " * 100, b""]
+    data = b"".join(masked(TEXT, one) for one in said)
+    for cut in range(len(data)):
+        first, rest, _ = relayed(data[:cut])
+        second, rest, is_over = relayed(rest + data[cut:])
+        assert first + second == b"".join(frame(TEXT, one) for one in said)
+        assert rest == b"" and not is_over
+    assert relayed(masked(CLOSE, b"\x03\xe8")) == (b"", b"", True)
 
 
 # ---------------------------------------------------------------- systems of several processes
