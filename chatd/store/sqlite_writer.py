@@ -65,6 +65,7 @@ SETTLE_SECONDS = 0.05
 before: the journal fills to its bound, for the more is settled together, the fewer pages each message costs."""
 
 NO_VERSION = -1
+"""Of a connection that has not looked yet."""
 
 SETTLE_AGAIN_SECONDS = 5.0
 """When settling fails, the next attempt waits so long."""
@@ -90,6 +91,11 @@ def _shutting_down() -> StoreUnavailable:
 
 def _refused(batch: list[Waiting]) -> list[Outcome]:
     return [(done, None, _shutting_down()) for _, done in batch]
+
+
+def _own_mistake(error: Exception) -> Exception | None:
+    """What is logged with its traceback: no failure of the database, but a fault of chatd's."""
+    return None if isinstance(error, sqlite3.Error) else error
 
 
 class Writer:
@@ -222,9 +228,10 @@ class Writer:
                 transaction.settle(SLICE_ROWS)
             connection.execute("COMMIT")
             connection.execute("PRAGMA synchronous = FULL")
-        except Exception as error:  # noqa: BLE001  # whatever it is: without this thread nothing is ever stored again
+        except Exception as error:  # whatever it is: without this thread nothing is ever stored again
             # Nothing is lost: it stays in the journal.
-            logger.error("the journal could not be settled: %s", explain(error).facts.get("reason"))
+            reason = explain(error).facts.get("reason")
+            logger.error("the journal could not be settled: %s", reason, exc_info=_own_mistake(error))
             self._throw_away()
             self._settle_at = time.monotonic() + SETTLE_AGAIN_SECONDS
             return False
@@ -280,8 +287,8 @@ class Writer:
                 return self._commit_apart(connection, batch)
         except Exception as error:  # whatever it is: without this thread nothing is ever stored again
             refusal = explain(error)
-            told = None if isinstance(error, sqlite3.Error) else error
-            logger.error("a batch of %d writes was undone: %s", len(batch), refusal.facts.get("reason"), exc_info=told)
+            reason = refusal.facts.get("reason")
+            logger.error("a batch of %d writes was undone: %s", len(batch), reason, exc_info=_own_mistake(error))
             self._throw_away()
             return [(done, None, refusal) for _, done in batch]
 

@@ -5,17 +5,13 @@ anybody should write a server, but what every server pays before it does anythin
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import select
 import socket
 
-from websockets.speedups import apply_mask
+from chatd.wire.websocket import CLOSE, TEXT, accept_key, apply_mask, frame
 
 BACKLOG = 2_048
 READ_BYTES = 65_536
-KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-TEXT, CLOSE = 0x1, 0x8
 
 
 class Peer:
@@ -32,9 +28,8 @@ def shake_hands(request: bytes) -> tuple[str, bytes]:
     lines = request.decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     key = headers["sec-websocket-key"]
-    accept = base64.b64encode(hashlib.sha1(key.encode() + KEY_SUFFIX, usedforsecurity=False).digest())
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-    return lines[0].split()[1], answer + accept + b"\r\n\r\n"
+    return lines[0].split()[1], answer + accept_key(key.encode()) + b"\r\n\r\n"
 
 
 def relayed(data: bytes) -> tuple[bytes, bytes, bool]:
@@ -51,8 +46,7 @@ def relayed(data: bytes) -> tuple[bytes, bytes, bool]:
         if data[at] & 0x0F == CLOSE:
             return b"".join(out), b"", True
         if data[at] & 0x0F == TEXT:
-            short = bytes((0x81, length)) if length < 126 else b"\x81\x7e" + length.to_bytes(2, "big")
-            out.append(short + apply_mask(data[start : start + length], data[head:start]))
+            out.append(frame(TEXT, apply_mask(data[start : start + length], data[head:start])))
         at = start + length
     return b"".join(out), data[at:], False
 
